@@ -1,0 +1,24 @@
+//! The configuration block of the XDP program.
+
+/// Read-only data of the program, set before it is loaded.
+///
+/// The verifier sees the values as constants, so branches on them cost nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RelayConfig {
+    /// Key of the IPv4 identification generator (invariant 7: not predictable from outside).
+    pub id_key: u64,
+    /// Interface whose point of view `bpf_fib_lookup` takes: the relay's TUN device. Forwarding
+    /// is enabled there, whatever the ports' own settings, and policy rules on it hold for both paths.
+    pub fib_ifindex: u32,
+    /// IPv4 address of the service socket.
+    pub service_ipv4: [u8; 4],
+    /// UDP port of the service socket, network order.
+    pub service_port: [u8; 2],
+    /// Largest inner packet the tunnel carries, native order.
+    pub tunnel_mtu: u16,
+    /// Largest frame an AF_XDP socket can take; longer ones are left to the kernel.
+    pub punt_frame_max: u32,
+}
+
+const _: () = assert!(size_of::<RelayConfig>() == 24);

@@ -1,0 +1,2 @@
+//! The `shipworm` binary.
+fn main() {}

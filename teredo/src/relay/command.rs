@@ -1,0 +1,61 @@
+//! What the relay asks its caller to do.
+
+use alloc::vec::Vec;
+use core::net::Ipv6Addr;
+
+use crate::addr::Mapped;
+
+/// Something for the caller to send. Commands leave [`Relay::poll`](super::Relay::poll) in the order they must be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Send a datagram from the service socket.
+    SendUdp {
+        /// Where to.
+        to: Mapped,
+        /// TOS byte of the outer header: DSCP and ECN (RFC 6040).
+        tos: u8,
+        /// UDP payload.
+        payload: Vec<u8>,
+        /// What it carries.
+        kind: UdpKind,
+    },
+    /// Hand an IPv6 packet to native routing. The receiver decrements the hop limit.
+    Forward {
+        /// The whole packet, trailers stripped.
+        packet: Vec<u8>,
+    },
+    /// Send an ICMPv6 error from the relay's native address.
+    Icmp6 {
+        /// Source of the packet in error.
+        to: Ipv6Addr,
+        /// Which error.
+        error: Icmp6Error,
+        /// As much of the packet in error as fits into 1280 bytes with the headers.
+        quote: Vec<u8>,
+    },
+}
+
+/// What a datagram to the IPv4 side carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpKind {
+    /// A bubble.
+    Bubble,
+    /// A data packet that arrived just now.
+    Data,
+    /// A data packet that waited in a queue.
+    Queued,
+}
+
+/// ICMPv6 errors a relay sends towards native IPv6 (PROTOCOL 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Icmp6Error {
+    /// Type 1 code 3: no answer to the bubbles.
+    AddressUnreachable,
+    /// Type 2 code 0.
+    PacketTooBig {
+        /// MTU of the tunnel.
+        mtu: u32,
+    },
+    /// Type 3 code 0.
+    HopLimitExceeded,
+}

@@ -1,0 +1,122 @@
+//! Settings and bounds of the relay.
+
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::time::Duration;
+
+/// How a native packet reached the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// Straight from the wire: the relay decrements the hop limit.
+    Pending,
+    /// Through the kernel's forwarding, which has decremented it.
+    Done,
+}
+
+/// An IPv4 prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4Net {
+    addr: Ipv4Addr,
+    prefix_len: u8,
+}
+
+impl Ipv4Net {
+    /// The prefix, unless `prefix_len` exceeds 32. Host bits are ignored.
+    pub const fn new(addr: Ipv4Addr, prefix_len: u8) -> Option<Self> {
+        if prefix_len > 32 {
+            return None;
+        }
+        Some(Self { addr, prefix_len })
+    }
+
+    /// Whether `ip` lies in the prefix.
+    pub const fn contains(&self, ip: Ipv4Addr) -> bool {
+        let mask = match self.prefix_len {
+            0 => 0,
+            n => u32::MAX << (32 - n),
+        };
+        (self.addr.to_bits() ^ ip.to_bits()) & mask == 0
+    }
+}
+
+impl core::fmt::Display for Ipv4Net {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix_len)
+    }
+}
+
+/// Settings of a relay.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The one address and port everything leaves from.
+    pub service: SocketAddrV4,
+    /// Largest inner packet, at least 1280.
+    pub tunnel_mtu: u16,
+    /// Ranges outside global unicast that may be sent to all the same; for laboratories.
+    pub allow_non_global: Vec<Ipv4Net>,
+    /// Append a Nonce Trailer to bubbles.
+    pub nonce_trailer: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Defaults for a relay on `service`.
+    pub fn new(service: SocketAddrV4) -> Self {
+        Self {
+            service,
+            tunnel_mtu: 1280,
+            allow_non_global: Vec::new(),
+            nonce_trailer: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Every bound of the relay (invariant 9). When one is reached, probing loses and established traffic wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Peers being probed or remembered as blocked.
+    pub pending_peers: usize,
+    /// Packets waiting for one peer.
+    pub queue_packets_per_peer: usize,
+    /// Bytes waiting for one peer.
+    pub queue_bytes_per_peer: usize,
+    /// Bytes waiting for all peers.
+    pub queue_bytes_total: usize,
+    /// New peers a second, all together.
+    pub new_peers_per_s: u32,
+    /// New peers that may come at once.
+    pub new_peers_burst: u32,
+    /// Bubbles a second to one server.
+    pub server_bubbles_per_s: u32,
+    /// Bubbles to one server that may go at once.
+    pub server_bubbles_burst: u32,
+    /// Unanswered peers one native /64 may hold.
+    pub unanswered_per_source_prefix: u32,
+    /// ICMPv6 errors a second.
+    pub icmp6_per_s: u32,
+    /// ICMPv6 errors that may go at once.
+    pub icmp6_burst: u32,
+    /// How long a link-local cookie is given out; it is accepted as long again.
+    pub cookie_epoch: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pending_peers: 65_536,
+            queue_packets_per_peer: 16,
+            queue_bytes_per_peer: 16 << 10,
+            queue_bytes_total: 8 << 20,
+            new_peers_per_s: 2_000,
+            new_peers_burst: 20_000,
+            server_bubbles_per_s: 100,
+            server_bubbles_burst: 20_000,
+            unanswered_per_source_prefix: 64,
+            icmp6_per_s: 10,
+            icmp6_burst: 10,
+            cookie_epoch: Duration::from_secs(300),
+        }
+    }
+}
