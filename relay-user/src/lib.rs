@@ -1,1 +1,2 @@
 //! The Shipworm daemon.
+pub mod error;
