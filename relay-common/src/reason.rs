@@ -208,6 +208,8 @@ reasons! {
     HeaderOutOfOrder = Dropped,
     /// A trailer whose type asks for the packet to be discarded.
     TrailerDiscards = Dropped,
+    /// A bubble with a malformed Alternate Address Trailer.
+    TrailerMalformed = Dropped,
     /// Inner source outside 2001::/32.
     SourceNotTeredo = Dropped,
     /// Payload length 0 in something that is not a bubble.
@@ -248,7 +250,7 @@ fate_to_reason! {
     ServerAddressOwn PacketTooBig HopLimitExceeded PeerTableFull NewPeerRateExceeded SourcePrefixLimitExceeded
     PeerQueueFull QueueMemoryFull BubblesUnanswered PeerBlocked ShutDown
     OuterSourcePortZero OuterSourceNotGlobal OuterSourceOwn PayloadNotTeredo AuthenticationTruncated
-    OriginTruncated HeaderOutOfOrder TrailerDiscards SourceNotTeredo JumbogramForm PeerUnknown
+    OriginTruncated HeaderOutOfOrder TrailerDiscards TrailerMalformed SourceNotTeredo JumbogramForm PeerUnknown
     OuterSourceMismatch DestinationNotGlobal DestinationTeredo DestinationEmbedsForbiddenAddress
     DestinationNotServed RoutingHeaderType0 CongestionMarkedNotEct
 }

@@ -95,6 +95,8 @@ fates! {
     HeaderOutOfOrder,
     /// A trailer whose type asks for the packet to be discarded (RFC 6081 4.1).
     TrailerDiscards,
+    /// A bubble with a malformed Alternate Address Trailer (RFC 6081 4.3).
+    TrailerMalformed,
     /// Inner source outside 2001::/32.
     SourceNotTeredo,
     /// Payload length 0 in something that is not a bubble.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use crate::addr::Mapped;
+use crate::wire::icmp6::Icmp6Error;
 
 /// Something for the caller to send. Commands leave [`Relay::poll`](super::Relay::poll) in the order they must be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,18 +45,4 @@ pub enum UdpKind {
     Data,
     /// A data packet that waited in a queue.
     Queued,
-}
-
-/// ICMPv6 errors a relay sends towards native IPv6 (PROTOCOL 3.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Icmp6Error {
-    /// Type 1 code 3: no answer to the bubbles.
-    AddressUnreachable,
-    /// Type 2 code 0.
-    PacketTooBig {
-        /// MTU of the tunnel.
-        mtu: u32,
-    },
-    /// Type 3 code 0.
-    HopLimitExceeded,
 }

@@ -10,6 +10,8 @@ mod command;
 mod config;
 mod table;
 
-pub use command::{Command, Icmp6Error, UdpKind};
+pub use command::{Command, UdpKind};
 pub use config::{Config, Hop, Ipv4Net, Limits};
 pub use table::{PeerTable, TableFull, Trusted};
+
+pub use crate::wire::icmp6::Icmp6Error;
