@@ -1,0 +1,71 @@
+//! How long the slow path itself takes (DESIGN 6).
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Largest latency told apart, in microseconds; longer ones count as this.
+const LATENCY_MAX_US: u64 = 10_000_000;
+
+/// A latency distribution in microseconds, three significant figures.
+#[derive(Debug)]
+pub struct Latency(Histogram<u64>);
+
+/// The figures shown to people, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Samples.
+    pub count: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Largest.
+    pub max: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("constant bounds are valid"))
+    }
+}
+
+impl Latency {
+    /// Records one.
+    pub fn record(&mut self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.0.saturating_record(micros.clamp(1, LATENCY_MAX_US));
+    }
+
+    /// The figures so far.
+    pub fn percentiles(&self) -> Percentiles {
+        let at = |q| self.0.value_at_quantile(q);
+        Percentiles {
+            count: self.0.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.0.max(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_a_thousand_microseconds() {
+        let mut latency = Latency::default();
+        for us in 1..=1000 {
+            latency.record(Duration::from_micros(us));
+        }
+        let p = latency.percentiles();
+        assert_eq!((p.count, p.p50, p.p99, p.max), (1000, 500, 990, 1000));
+    }
+}

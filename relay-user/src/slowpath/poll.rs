@@ -1,0 +1,26 @@
+//! Waiting for one descriptor.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// How long a thread of the slow path sleeps at most before it looks whether it should stop.
+pub const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// Waits until `fd` is readable or `timeout` is over. Says whether it is readable.
+///
+/// # Errors
+/// Those of `poll`, except an interruption, which counts as a time-out.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the pointer is to the one entry the length announces.
+    match unsafe { libc::poll(&raw mut entry, 1, timeout_ms) } {
+        0 => Ok(false),
+        n if n > 0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            error => Err(error),
+        },
+    }
+}

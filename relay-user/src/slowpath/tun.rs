@@ -1,0 +1,199 @@
+//! The TUN device: the kernel's way into the relay and out of it.
+//!
+//! Native packets the fast path leaves to the kernel are routed into it (2001::/32), and what the
+//! slow path decapsulates is written to it, so that the kernel decrements the hop limit, routes
+//! and resolves neighbours. It is also the interface from whose point of view the fast path
+//! looks routes up.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use teredo::addr::TeredoAddr;
+
+use super::poll::wait_readable;
+
+/// Name of the device.
+pub const TUN_NAME: &str = "shipworm0";
+
+/// The device's link-local address, as miredo's relay has it.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xffff, 0xffff, 0xffff);
+
+/// Metric of the route to 2001::/32, the kernel's own default for routes of users.
+const ROUTE_METRIC: u32 = 1024;
+
+/// `RTF_UP` of linux/route.h.
+const RTF_UP: u32 = 1;
+
+/// A TUN device that exists as long as this value does.
+#[derive(Debug)]
+pub struct Tun {
+    file: File,
+    ifindex: u32,
+    control: Socket,
+}
+
+impl Tun {
+    /// Creates the device, sets it up and brings it up, without the route.
+    ///
+    /// # Errors
+    /// Those of the system calls; `EBUSY` when another process holds the name, `EPERM` without `CAP_NET_ADMIN`.
+    pub fn create(mtu: u16) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/net/tun")?;
+        let mut request = request();
+        request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or(0);
+        ioctl(&file, libc::TUNSETIFF, &raw mut request)?;
+
+        let control = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+        let mut request = self::request();
+        ioctl(&control, libc::SIOCGIFINDEX, &raw mut request)?;
+        // SAFETY: SIOCGIFINDEX has filled this member.
+        let ifindex = unsafe { request.ifr_ifru.ifru_ifindex };
+        let tun = Self { file, ifindex: ifindex.unsigned_abs(), control };
+        tun.configure(mtu)?;
+        Ok(tun)
+    }
+
+    /// Index of the device.
+    pub const fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    fn configure(&self, mtu: u16) -> io::Result<()> {
+        // The kernel must not invent addresses, listen to anybody or send redirects here (R-5, pitfall 15).
+        for (key, value) in [
+            ("ipv6/conf/shipworm0/addr_gen_mode", "1"),
+            ("ipv6/conf/shipworm0/accept_ra", "0"),
+            ("ipv6/conf/shipworm0/accept_redirects", "0"),
+            ("ipv6/conf/shipworm0/accept_dad", "0"),
+            ("ipv6/conf/shipworm0/forwarding", "1"),
+            ("ipv4/conf/shipworm0/forwarding", "1"),
+            ("ipv4/conf/shipworm0/rp_filter", "0"),
+            ("ipv4/conf/shipworm0/send_redirects", "0"),
+        ] {
+            set_sysctl(key, value)?;
+        }
+        let mut request = request();
+        request.ifr_ifru.ifru_mtu = i32::from(mtu);
+        ioctl(&self.control, libc::SIOCSIFMTU, &raw mut request)?;
+
+        let mut request = self::request();
+        ioctl(&self.control, libc::SIOCGIFFLAGS, &raw mut request)?;
+        // SAFETY: SIOCGIFFLAGS has filled this member.
+        let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
+        let flags = (flags | libc::IFF_UP) & !libc::IFF_MULTICAST;
+        request.ifr_ifru.ifru_flags = i16::try_from(flags).unwrap_or(0);
+        ioctl(&self.control, libc::SIOCSIFFLAGS, &raw mut request)?;
+
+        let mut address = libc::in6_ifreq {
+            ifr6_addr: libc::in6_addr { s6_addr: LINK_LOCAL.octets() },
+            ifr6_prefixlen: 64,
+            ifr6_ifindex: self.index_for_ioctl(),
+        };
+        ioctl(&self.control, libc::SIOCSIFADDR, &raw mut address)
+    }
+
+    /// Routes 2001::/32 into the device.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is such a route through the device already, others of `SIOCADDRT`.
+    pub fn add_route(&self) -> io::Result<()> {
+        ioctl(&self.control, libc::SIOCADDRT, &raw mut self.route())
+    }
+
+    /// Takes the route away again: the first step of a shutdown.
+    ///
+    /// # Errors
+    /// `ESRCH` if it is gone, others of `SIOCDELRT`.
+    pub fn remove_route(&self) -> io::Result<()> {
+        ioctl(&self.control, libc::SIOCDELRT, &raw mut self.route())
+    }
+
+    fn route(&self) -> libc::in6_rtmsg {
+        let mut prefix = [0; 16];
+        prefix[..4].copy_from_slice(&TeredoAddr::PREFIX);
+        let any = libc::in6_addr { s6_addr: [0; 16] };
+        libc::in6_rtmsg {
+            rtmsg_dst: libc::in6_addr { s6_addr: prefix },
+            rtmsg_src: any,
+            rtmsg_gateway: any,
+            rtmsg_type: 0,
+            rtmsg_dst_len: 32,
+            rtmsg_src_len: 0,
+            rtmsg_metric: ROUTE_METRIC,
+            rtmsg_info: 0,
+            rtmsg_flags: RTF_UP,
+            rtmsg_ifindex: self.index_for_ioctl(),
+        }
+    }
+
+    fn index_for_ioctl(&self) -> i32 {
+        i32::try_from(self.ifindex).unwrap_or(0)
+    }
+
+    /// Waits up to `timeout` for a packet and reads it. `None` when none came.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn receive<'a>(&self, buffer: &'a mut [u8], timeout: Duration) -> io::Result<Option<&'a [u8]>> {
+        if !wait_readable(self.file.as_fd(), timeout)? {
+            return Ok(None);
+        }
+        self.try_receive(buffer)
+    }
+
+    /// Reads a packet if one is there.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match (&self.file).read(buffer) {
+            Ok(n) => Ok(Some(&buffer[..n])),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands an IPv6 packet to the kernel, which forwards it.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        (&self.file).write(packet).map(|_| ())
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn set_sysctl(key: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{key}");
+    fs::write(&path, value).map_err(|e| io::Error::new(e.kind(), format!("{path} = {value}: {e}")))
+}
+
+fn request() -> libc::ifreq {
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(TUN_NAME.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_metric: 0 } }
+}
+
+fn ioctl<T>(fd: &impl AsRawFd, number: libc::c_ulong, argument: *mut T) -> io::Result<()> {
+    // SAFETY: each caller passes the number together with a pointer to the structure it takes.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), number, argument) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
