@@ -26,6 +26,7 @@ pub const AUTH_MIN_LEN: usize = 13;
 ///
 /// Deployed clients and servers use it for the nonce alone, with both lengths 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_field_names)] // "Authentication value" is the RFC's term.
 pub struct Auth<'a> {
     client_id: &'a [u8],
     auth_value: &'a [u8],

@@ -95,7 +95,7 @@ pub(super) fn build_message(
     parts: &[&[u8]],
 ) -> Vec<u8> {
     let len = 4 + parts.iter().map(|part| part.len()).sum::<usize>();
-    debug_assert!(len <= usize::from(u16::MAX));
+    debug_assert!(u16::try_from(len).is_ok());
     let header = Ipv6Header::new(source, destination, ipv6::ICMP6, hop_limit, len as u16);
     let mut packet = Vec::with_capacity(ipv6::HEADER_LEN + len);
     packet.extend_from_slice(header.as_bytes());
@@ -240,3 +240,7 @@ impl<'a> Echo<'a> {
         ))
     }
 }
+
+#[cfg(all(test, feature = "relay"))]
+#[path = "icmp6_tests.rs"]
+mod tests;

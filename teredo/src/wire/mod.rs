@@ -11,4 +11,5 @@ pub mod icmp6;
 pub mod ipv6;
 pub mod origin;
 pub mod payload;
+pub mod rs_ra;
 pub mod trailer;
