@@ -187,3 +187,7 @@ pub const fn is_global_unicast(ip: Ipv4Addr) -> bool {
             | (203, 0, 113)
     )
 }
+
+#[cfg(test)]
+#[path = "addr_tests.rs"]
+mod tests;

@@ -101,3 +101,7 @@ pub fn client_destination(d: &[u8; 16]) -> Result<Embedded, Fate> {
     }
     Ok(Embedded::of(d))
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

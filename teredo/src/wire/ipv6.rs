@@ -116,3 +116,75 @@ pub fn parse(bytes: &[u8]) -> Result<(&Ipv6Header, &[u8], &[u8]), Fate> {
         .ok_or(Fate::InnerTruncated)?;
     Ok((header, payload, tail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(payload_len: u16, next_header: u8) -> Ipv6Header {
+        Ipv6Header::new([0x11; 16], [0x22; 16], next_header, 7, payload_len)
+    }
+
+    #[test]
+    fn fields_stand_where_rfc_8200_puts_them() {
+        let mut expected = vec![0x60, 0, 0, 0, 0x01, 0x02, 17, 7];
+        expected.extend([0x11; 16]);
+        expected.extend([0x22; 16]);
+        let header = header(0x0102, UDP);
+        assert_eq!(header.as_bytes(), expected);
+        assert_eq!(header.version(), 6);
+        assert_eq!(header.payload_len(), 0x0102);
+        assert_eq!(header.packet_len(), 40 + 0x0102);
+    }
+
+    #[test]
+    fn a_traffic_class_touches_neither_version_nor_flow_label() {
+        for class in 0..=u8::MAX {
+            let mut header = header(0, UDP);
+            header.version_class_flow = [0x6a, 0xbc, 0xde, 0xf0];
+            header.set_traffic_class(class);
+            assert_eq!(header.traffic_class(), class);
+            assert_eq!(header.version(), 6);
+            assert_eq!(header.version_class_flow[1] & 0x0f, 0x0c);
+            assert_eq!(header.version_class_flow[2..], [0xde, 0xf0]);
+        }
+    }
+
+    /// RFC 4380 2.8; hop limits do not count.
+    #[test]
+    fn a_bubble_has_no_payload_and_no_next_header() {
+        for hop_limit in [0, 1, 64, 255] {
+            let mut bubble = header(0, NO_NEXT_HEADER);
+            bubble.hop_limit = hop_limit;
+            assert!(bubble.is_bubble());
+        }
+        assert!(!header(1, NO_NEXT_HEADER).is_bubble());
+        assert!(!header(256, NO_NEXT_HEADER).is_bubble());
+        assert!(!header(0, UDP).is_bubble());
+        assert!(!header(0, HOP_BY_HOP).is_bubble());
+    }
+
+    ///
+    #[test]
+    fn a_packet_is_split_where_its_payload_length_says() {
+        let bytes = [header(3, UDP).as_bytes(), b"abcde"].concat();
+        let (found, payload, tail) = parse(&bytes).unwrap();
+        assert_eq!(*found, header(3, UDP));
+        assert_eq!((payload, tail), (&b"abc"[..], &b"de"[..]));
+        for len in 0..43 {
+            assert_eq!(parse(&bytes[..len]), Err(Fate::InnerTruncated));
+        }
+        assert!(parse(&bytes[..43]).is_ok());
+        let longest = header(u16::MAX, UDP);
+        assert_eq!(parse(longest.as_bytes()), Err(Fate::InnerTruncated));
+    }
+
+    #[test]
+    fn only_version_6_is_ipv6() {
+        for version in (0..16).filter(|v| *v != 6) {
+            let mut header = header(0, NO_NEXT_HEADER);
+            header.version_class_flow[0] = version << 4;
+            assert_eq!(parse(header.as_bytes()), Err(Fate::InnerVersionNot6));
+        }
+    }
+}
