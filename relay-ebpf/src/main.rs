@@ -1,2 +1,96 @@
-//! The XDP program.
+//! The XDP program of the relay: one for every port and both directions.
+//!
+//! ```text
+//! frame ─ link ─┬ IPv6 to 2001::/32      ─ encap ─┬ next hop ─ rewritten, sent
+//!               ├ IPv4/UDP to the service ─ decap ─┘
+//!               └ anything else ─ passed, untouched
+//! ```
+//!
+//! It carries packets of fresh trusted peers and hands every other decision to the slow path
+//! with the frame unmodified. Each frame ends in one [`Reason`], counted once.
+#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_main)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "lengths are bounded by 65575 before they are narrowed; helper results are kernel ABI"
+)]
+#![allow(
+    clippy::inline_always,
+    reason = "a call spills registers and loses the verifier's bounds"
+)]
+
+mod config;
+mod counters;
+mod decap;
+mod encap;
+mod frame;
+mod maps;
+mod nexthop;
+mod outer;
+mod peers;
+mod port;
+mod punt;
+mod trace;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use relay_common::{Kind, Reason};
+
+use frame::Frame;
+
+/// A packet that was rewritten and leaves.
+struct Carried {
+    reason: Reason,
+    /// Length of the inner packet.
+    bytes: usize,
+    action: u32,
+}
+
+/// The program's entry.
+#[xdp(frags)]
+fn relay(ctx: XdpContext) -> u32 {
+    let mut frame = Frame::new(ctx);
+    let (reason, bytes, action) = match carry(&mut frame) {
+        Ok(carried) => (carried.reason, carried.bytes, carried.action),
+        Err(reason) => {
+            let (reason, action) = match reason.kind() {
+                Kind::Passed => (reason, xdp_action::XDP_PASS),
+                Kind::Punted => punt::to_slow_path(&frame, reason),
+                Kind::Dropped | Kind::Forwarded | Kind::Consumed => (reason, xdp_action::XDP_DROP),
+            };
+            (reason, frame.len(), action)
+        }
+    };
+    trace::trace!(frame, reason, bytes);
+    counters::count(reason, bytes);
+    action
+}
+
+/// Carries the packet if everything about it is settled; else says why not.
+#[inline(always)]
+fn carry(frame: &mut Frame) -> Result<Carried, Reason> {
+    let link = frame.link().ok_or(Reason::NotOurs)?;
+    match link.ethertype {
+        frame::IPV6 => encap::encapsulate(frame, link),
+        frame::IPV4 => decap::decapsulate(frame, link),
+        _ => Err(Reason::NotOurs),
+    }
+}
+
+/// The workspace is checked for the host too; the program exists for `bpfel-unknown-none` alone.
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers such as the route lookup are open to GPL-compatible programs alone.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,82 @@
+//! The settings the loader writes into the program's read-only data.
+#![allow(
+    clippy::cast_ptr_alignment,
+    reason = "the alignment of each field is asserted below"
+)]
+
+use core::ptr::read_volatile;
+
+use relay_common::RelayConfig;
+use teredo::addr::Mapped;
+
+/// Overridden by the loader before the program is verified: the verifier knows the values, and
+/// branches on them cost nothing.
+#[unsafe(no_mangle)]
+static CONFIG: RelayConfig = RelayConfig {
+    id_key: 0,
+    fib_ifindex: 0,
+    service_ipv4: [0; 4],
+    service_port: [0; 2],
+    tunnel_mtu: 0,
+    punt_frame_max: 0,
+};
+
+/// Reads one field. Volatile, because the compiler would otherwise fold the zeros above.
+macro_rules! field {
+    ($name:ident as $word:ty) => {
+        // SAFETY: the field lies in an initialised static, is aligned for the word and as large.
+        unsafe {
+            read_volatile((&raw const CONFIG.$name).cast::<$word>())
+        }
+    };
+}
+
+/// Key of the IPv4 identification.
+#[inline(always)]
+pub(crate) fn id_key() -> u64 {
+    field!(id_key as u64)
+}
+
+/// Interface whose point of view a route lookup takes.
+#[inline(always)]
+pub(crate) fn fib_ifindex() -> u32 {
+    field!(fib_ifindex as u32)
+}
+
+/// Address of the service socket, as on the wire.
+#[inline(always)]
+pub(crate) fn service_ipv4() -> [u8; 4] {
+    field!(service_ipv4 as u32).to_ne_bytes()
+}
+
+/// Port of the service socket, as on the wire.
+#[inline(always)]
+pub(crate) fn service_port() -> [u8; 2] {
+    field!(service_port as u16).to_ne_bytes()
+}
+
+/// Address and port of the service socket.
+#[inline(always)]
+pub(crate) fn service() -> Mapped {
+    Mapped {
+        ip: service_ipv4().into(),
+        port: u16::from_be_bytes(service_port()),
+    }
+}
+
+/// Largest inner packet.
+#[inline(always)]
+pub(crate) fn tunnel_mtu() -> usize {
+    usize::from(field!(tunnel_mtu as u16))
+}
+
+/// Largest frame an `AF_XDP` socket can take.
+#[inline(always)]
+pub(crate) fn punt_frame_max() -> usize {
+    field!(punt_frame_max as u32) as usize
+}
+
+const _: () = assert!(
+    core::mem::offset_of!(RelayConfig, service_ipv4) % 4 == 0
+        && core::mem::offset_of!(RelayConfig, service_port) % 2 == 0
+);

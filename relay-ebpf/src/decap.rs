@@ -1,0 +1,190 @@
+//! From a client towards native IPv6.
+
+use relay_common::{PeerKey, Reason};
+use teredo::Fate;
+use teredo::addr::TeredoAddr;
+use teredo::filter::{self, Embedded};
+use teredo::wire::ecn;
+use teredo::wire::ipv6::{self, Ipv6Header};
+use zerocopy::{FromBytes, IntoBytes, KnownLayout, Unaligned};
+
+use crate::frame::{self, Frame, Link, LinkHeader};
+use crate::nexthop::NextHop;
+use crate::outer::{self, Ipv4Header, Outer, UdpHeader};
+use crate::peers::Peer;
+use crate::{Carried, config, port};
+
+/// Next header: destination options.
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// The front of the frame that leaves.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Unaligned)]
+struct Front<const TAGS: usize> {
+    link: LinkHeader<TAGS>,
+    inner: Ipv6Header,
+}
+
+/// Hands a packet of a trusted peer on.
+///
+/// # Errors
+/// The reason for which it is passed, punted or dropped. The frame is unmodified.
+#[inline(always)]
+pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reason> {
+    is_for_service(frame, link)?;
+    let outer = *frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
+    let payload_len = udp_payload_len(&outer, frame.len() - link.len)?;
+
+    // What else R-30 refuses is not the mapped address of any peer.
+    if outer.udp.source == [0; 2] {
+        return Err(Reason::OuterSourcePortZero);
+    }
+    let start = link.len + outer::LEN;
+    let inner = inner_header(frame, start, payload_len)?;
+    let Some(source) = TeredoAddr::from_octets(&inner.source) else {
+        return Err(Reason::SourceNotTeredo);
+    };
+    let destination = filter::client_destination(&inner.destination);
+    if matches!(destination, Err(Fate::DestinationMulticast)) {
+        return Err(Reason::DestinationMulticast);
+    }
+    if inner.is_bubble() {
+        return Err(Reason::PuntBubble);
+    }
+    if inner.payload_len() == 0 {
+        return Err(Reason::JumbogramForm);
+    }
+    let len = inner.packet_len();
+    if payload_len > len {
+        return Err(Reason::PuntTrailer);
+    }
+
+    let peer = Peer::fresh(PeerKey::from(&source))?;
+    speaks_for(&outer, &source, &peer)?;
+    match destination {
+        Ok(Embedded::None) => {}
+        Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
+            return Err(Reason::PuntEmbeddedAddress);
+        }
+        Err(fate) => return Err(fate.into()),
+    }
+    let inner = frame.at::<Ipv6Header>(start).ok_or(Reason::NotOurs)?;
+    if matches!(
+        inner.next_header,
+        ipv6::ROUTING | ipv6::HOP_BY_HOP | DESTINATION_OPTIONS
+    ) {
+        return Err(Reason::PuntRoutingHeader);
+    }
+    if inner.hop_limit <= 1 {
+        return Err(Reason::PuntHopLimitExceeded);
+    }
+    let mut sent = Ipv6Header {
+        hop_limit: inner.hop_limit - 1,
+        ..*inner
+    };
+    let class = ecn::decapsulate(outer.ipv4.tos, sent.traffic_class())?;
+    sent.set_traffic_class(class);
+    let next = NextHop::ipv6(frame, &sent)?;
+    peer.heard();
+
+    match next.tag_count() {
+        0 => write::<0>(frame, start, &next, &sent)?,
+        1 => write::<1>(frame, start, &next, &sent)?,
+        _ => write::<2>(frame, start, &next, &sent)?,
+    }
+    frame.trim(frame.len() - start - len);
+    Ok(Carried {
+        reason: Reason::Decapsulated,
+        bytes: len,
+        action: next.action,
+    })
+}
+
+/// Whether the frame is one for the service socket that the fast path may take.
+#[inline(always)]
+fn is_for_service(frame: &Frame, link: Link) -> Result<(), Reason> {
+    let ipv4 = frame.at::<Ipv4Header>(link.len).ok_or(Reason::NotOurs)?;
+    if ipv4.destination != config::service_ipv4()
+        || ipv4.protocol != ipv6::UDP
+        || ipv4.version_ihl >> 4 != 4
+    {
+        return Err(Reason::NotOurs);
+    }
+    if ipv4.is_fragment() {
+        port::is_addressee(frame)?;
+        return Err(Reason::OuterFragment);
+    }
+    if ipv4.version_ihl != 0x45 {
+        port::is_addressee(frame)?;
+        return Err(Reason::OuterOptions);
+    }
+    let outer = frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
+    if outer.udp.destination != config::service_port() {
+        return Err(Reason::NotOurs);
+    }
+    port::is_addressee(frame)
+}
+
+/// Bytes of the UDP payload, once every length was held against the others and the frame.
+#[inline(always)]
+fn udp_payload_len(outer: &Outer, received: usize) -> Result<usize, Reason> {
+    if !outer.ipv4.checksum_is_right() {
+        return Err(Reason::OuterChecksumWrong);
+    }
+    let total_len = outer.ipv4.total_len();
+    let udp_len = outer.udp.len();
+    if total_len > received || udp_len < UdpHeader::LEN || udp_len + Ipv4Header::LEN > total_len {
+        return Err(Reason::OuterLengthMismatch);
+    }
+    Ok(udp_len - UdpHeader::LEN)
+}
+
+/// The inner header at `start` of a UDP payload of `payload_len` bytes.
+#[inline(always)]
+fn inner_header(frame: &Frame, start: usize, payload_len: usize) -> Result<&Ipv6Header, Reason> {
+    if payload_len < ipv6::HEADER_LEN {
+        return Err(Reason::PuntTunnelHeader);
+    }
+    // Only a frame in several buffers can have its headers elsewhere.
+    let inner = frame
+        .at::<Ipv6Header>(start)
+        .ok_or(Reason::FrameTooLargeToPunt)?;
+    if inner.version() != 6 {
+        return Err(Reason::PuntTunnelHeader);
+    }
+    if inner.packet_len() > payload_len {
+        return Err(Reason::InnerTruncated);
+    }
+    Ok(inner)
+}
+
+/// Whether the outer source may speak for `source` (R-36 a and b).
+#[inline(always)]
+fn speaks_for(outer: &Outer, source: &TeredoAddr, peer: &Peer) -> Result<(), Reason> {
+    if (outer.ipv4.source, outer.udp.source) == peer.mapped_octets() {
+        return Ok(());
+    }
+    let embedded = source.mapped();
+    if outer.ipv4.source == embedded.ip.octets() && outer.udp.source == embedded.port.to_be_bytes()
+    {
+        return Err(Reason::PuntMappingChanged);
+    }
+    Err(Reason::OuterSourceMismatch)
+}
+
+#[inline(always)]
+fn write<const TAGS: usize>(
+    frame: &mut Frame,
+    start: usize,
+    next: &NextHop,
+    sent: &Ipv6Header,
+) -> Result<(), Reason> {
+    let surplus = start - LinkHeader::<TAGS>::LEN;
+    frame.move_head(surplus as i32)?;
+    // Cannot fail: the header was there before. The verifier wants to see it.
+    let front = frame.at_mut::<Front<TAGS>>(0).ok_or(Reason::NoHeadroom)?;
+    front.link = next.link_header(frame::IPV6);
+    front.inner.version_class_flow = sent.version_class_flow;
+    front.inner.hop_limit = sent.hop_limit;
+    Ok(())
+}

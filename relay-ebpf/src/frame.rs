@@ -1,0 +1,144 @@
+//! A received frame: bounds, resizing and its Ethernet and VLAN headers.
+//!
+//! References into the packet borrow the [`Frame`], and whatever moves its ends borrows it
+//! mutably: a pointer that `adjust_head` has killed does not compile.
+
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::programs::XdpContext;
+use relay_common::{MAX_TAGS, Reason};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `EtherType` of IPv4.
+pub(crate) const IPV4: [u8; 2] = [0x08, 0x00];
+/// `EtherType` of IPv6.
+pub(crate) const IPV6: [u8; 2] = [0x86, 0xdd];
+/// TPID of a customer tag (802.1Q).
+const CUSTOMER_TAG: [u8; 2] = [0x81, 0x00];
+/// TPID of a service tag (802.1ad).
+const SERVICE_TAG: [u8; 2] = [0x88, 0xa8];
+
+/// An Ethernet header with `TAGS` VLAN tags, outermost first.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub(crate) struct LinkHeader<const TAGS: usize> {
+    pub(crate) destination: [u8; 6],
+    pub(crate) source: [u8; 6],
+    /// TPID and TCI of each.
+    pub(crate) tags: [[u8; 4]; TAGS],
+    pub(crate) ethertype: [u8; 2],
+}
+
+impl<const TAGS: usize> LinkHeader<TAGS> {
+    pub(crate) const LEN: usize = 14 + 4 * TAGS;
+}
+
+/// What a frame's link layer says.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    /// Bytes in front of the network header: 14, 18 or 22.
+    pub(crate) len: usize,
+    /// What follows.
+    pub(crate) ethertype: [u8; 2],
+}
+
+/// A received frame.
+pub(crate) struct Frame {
+    ctx: XdpContext,
+    len: usize,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(crate) fn new(ctx: XdpContext) -> Self {
+        // SAFETY: the context is the one this program was entered with.
+        let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
+        Self { ctx, len }
+    }
+
+    /// Bytes of the frame as received, in all its buffers.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    pub(crate) fn context(&self) -> &XdpContext {
+        &self.ctx
+    }
+
+    #[inline(always)]
+    pub(crate) fn ingress_ifindex(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    /// The `T` at `offset`, if all of it lies in the linear part.
+    ///
+    /// Written with `>`: `==` on packet pointers teaches the verifier nothing.
+    #[inline(always)]
+    pub(crate) fn at<T: FromBytes + Immutable + Unaligned>(&self, offset: usize) -> Option<&T> {
+        let start = self.ctx.data() + offset;
+        if start + size_of::<T>() > self.ctx.data_end() {
+            return None;
+        }
+        // SAFETY: the bytes were just found inside the packet, `T` takes any bytes at any
+        // alignment, and nothing writes to them while `self` is borrowed.
+        Some(unsafe { &*(start as *const T) })
+    }
+
+    /// Like [`at`](Self::at), to write.
+    #[inline(always)]
+    pub(crate) fn at_mut<T: FromBytes + IntoBytes + Unaligned>(
+        &mut self,
+        offset: usize,
+    ) -> Option<&mut T> {
+        let start = self.ctx.data() + offset;
+        if start + size_of::<T>() > self.ctx.data_end() {
+            return None;
+        }
+        // SAFETY: as in `at`; `self` is borrowed mutably, so there is no other reference.
+        Some(unsafe { &mut *(start as *mut T) })
+    }
+
+    /// Moves the beginning: a negative `delta` makes room in front.
+    #[inline(always)]
+    pub(crate) fn move_head(&mut self, delta: i32) -> Result<(), Reason> {
+        // SAFETY: the context is the one this program was entered with.
+        match unsafe { bpf_xdp_adjust_head(self.ctx.ctx, delta) } {
+            0 => Ok(()),
+            _ => Err(Reason::NoHeadroom),
+        }
+    }
+
+    /// Cuts `excess` bytes of Ethernet padding off the end.
+    ///
+    /// A driver that will not shrink a frame leaves padding behind the packet, which is what
+    /// padding is: the frame is as good.
+    #[inline(always)]
+    pub(crate) fn trim(&mut self, excess: usize) {
+        if excess > 0 {
+            // SAFETY: the context is the one this program was entered with.
+            unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -(excess as i32)) };
+        }
+    }
+
+    /// Reads the link layer. `None`: too short, or more tags than [`MAX_TAGS`].
+    #[inline(always)]
+    pub(crate) fn link(&self) -> Option<Link> {
+        let mut len = LinkHeader::<0>::LEN;
+        let mut ethertype = self.at::<LinkHeader<0>>(0)?.ethertype;
+        for _ in 0..MAX_TAGS {
+            if ethertype != CUSTOMER_TAG && ethertype != SERVICE_TAG {
+                break;
+            }
+            ethertype = *self.at::<[u8; 2]>(len + 2)?;
+            len += 4;
+        }
+        Some(Link { len, ethertype })
+    }
+
+    /// The MAC address the frame is for.
+    #[inline(always)]
+    pub(crate) fn destination_mac(&self) -> Option<&[u8; 6]> {
+        self.at(0)
+    }
+}
