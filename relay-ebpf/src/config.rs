@@ -25,9 +25,7 @@ static CONFIG: RelayConfig = RelayConfig {
 macro_rules! field {
     ($name:ident as $word:ty) => {
         // SAFETY: the field lies in an initialised static, is aligned for the word and as large.
-        unsafe {
-            read_volatile((&raw const CONFIG.$name).cast::<$word>())
-        }
+        unsafe { read_volatile((&raw const CONFIG.$name).cast::<$word>()) }
     };
 }
 

@@ -25,6 +25,7 @@ mod config;
 mod counters;
 mod decap;
 mod encap;
+mod fib;
 mod frame;
 mod maps;
 mod nexthop;

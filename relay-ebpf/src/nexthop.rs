@@ -1,23 +1,18 @@
-//! Where a packet goes next: the kernel's routes and neighbours, seen from the relay's TUN device.
+//! Where a packet goes next: a route and a neighbour of the kernel, and the port behind its device.
 //!
 //! Everything is decided before the packet changes, so that a punted frame is as it came.
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
-    BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_fib_lookup__bindgen_ty_1,
-    bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4,
-    bpf_fib_lookup__bindgen_ty_5, bpf_fib_lookup__bindgen_ty_5__bindgen_ty_1, xdp_action,
+    BPF_FIB_LKUP_RET_SUCCESS, xdp_action,
 };
-use aya_ebpf::helpers;
 use relay_common::{Egress, Reason};
 use teredo::wire::ipv6::{self, Ipv6Header};
 
 use crate::config;
+use crate::fib::{AF_INET, AF_INET6, Query};
 use crate::frame::{Frame, LinkHeader};
 use crate::maps::{DEVICES, EGRESS};
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 
 /// A resolved next hop.
 pub(crate) struct NextHop {
@@ -29,7 +24,7 @@ pub(crate) struct NextHop {
 }
 
 impl NextHop {
-    /// The next hop of an outer packet of `total_len` bytes.
+    /// The next hop of an outer packet of `len` bytes.
     ///
     /// # Errors
     /// The punt reasons of [`resolve`].
@@ -39,19 +34,19 @@ impl NextHop {
         destination: [u8; 4],
         destination_port: [u8; 2],
         tos: u8,
-        total_len: usize,
+        len: usize,
     ) -> Result<Self, Reason> {
-        let mut query = Query {
+        let query = Query {
             family: AF_INET,
-            l4_protocol: ipv6::UDP,
-            sport: config::service_port(),
-            dport: destination_port,
+            protocol: ipv6::UDP,
+            source_port: config::service_port(),
+            destination_port,
+            len,
             flow: [tos, 0, 0, 0],
-            source: [u32::from_ne_bytes(config::service_ipv4()), 0, 0, 0],
-            destination: [u32::from_ne_bytes(destination), 0, 0, 0],
-        }
-        .with_len(total_len);
-        resolve(frame, &mut query)
+            source: word_of_ipv4(config::service_ipv4()),
+            destination: word_of_ipv4(destination),
+        };
+        resolve(frame, query)
     }
 
     /// The next hop of an inner packet.
@@ -61,17 +56,17 @@ impl NextHop {
     #[inline(always)]
     pub(crate) fn ipv6(frame: &Frame, header: &Ipv6Header) -> Result<Self, Reason> {
         let [first, flow @ ..] = header.version_class_flow;
-        let mut query = Query {
+        let query = Query {
             family: AF_INET6,
-            l4_protocol: header.next_header,
-            sport: [0; 2],
-            dport: [0; 2],
+            protocol: header.next_header,
+            source_port: [0; 2],
+            destination_port: [0; 2],
+            len: header.packet_len(),
             flow: [first & 0x0f, flow[0], flow[1], flow[2]],
-            source: words(&header.source),
-            destination: words(&header.destination),
-        }
-        .with_len(header.packet_len());
-        resolve(frame, &mut query)
+            source: words_of_ipv6(&header.source),
+            destination: words_of_ipv6(&header.destination),
+        };
+        resolve(frame, query)
     }
 
     /// VLAN tags of the frame that leaves: 0, 1 or 2.
@@ -97,77 +92,27 @@ impl NextHop {
     }
 }
 
-/// The inputs of `bpf_fib_lookup`, by name.
-struct Query {
-    family: u8,
-    l4_protocol: u8,
-    sport: [u8; 2],
-    dport: [u8; 2],
-    flow: [u8; 4],
-    source: [u32; 4],
-    destination: [u32; 4],
-}
-
-impl Query {
-    /// The helper's parameter block. Filled field by field: `mem::zeroed` would call a `memset`.
-    #[inline(always)]
-    fn with_len(self, len: usize) -> bpf_fib_lookup {
-        bpf_fib_lookup {
-            family: self.family,
-            l4_protocol: self.l4_protocol,
-            sport: u16::from_ne_bytes(self.sport),
-            dport: u16::from_ne_bytes(self.dport),
-            __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 {
-                tot_len: len as u16,
-            },
-            ifindex: config::fib_ifindex(),
-            __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 {
-                flowinfo: u32::from_ne_bytes(self.flow),
-            },
-            __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
-                ipv6_src: self.source,
-            },
-            __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
-                ipv6_dst: self.destination,
-            },
-            __bindgen_anon_5: bpf_fib_lookup__bindgen_ty_5 {
-                __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_5__bindgen_ty_1 {
-                    h_vlan_proto: 0,
-                    h_vlan_TCI: 0,
-                },
-            },
-            smac: [0; 6],
-            dmac: [0; 6],
-        }
-    }
+#[inline(always)]
+fn word_of_ipv4([a, b, c, d]: [u8; 4]) -> [u64; 2] {
+    [u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]), 0]
 }
 
 #[inline(always)]
-fn words(a: &[u8; 16]) -> [u32; 4] {
+fn words_of_ipv6(a: &[u8; 16]) -> [u64; 2] {
     [
-        u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
-        u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
-        u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
-        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
+        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+        u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
     ]
 }
 
-/// Asks the kernel's routing table, then where the device it names leads.
+/// Asks the kernel for the route, then finds the port behind the device it names.
 ///
 /// # Errors
 /// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
 #[inline(always)]
-fn resolve(frame: &Frame, query: &mut bpf_fib_lookup) -> Result<NextHop, Reason> {
-    // SAFETY: the context is the one this program was entered with, the block is as long as said.
-    let answer = unsafe {
-        helpers::generated::bpf_fib_lookup(
-            frame.context().ctx.cast(),
-            query,
-            size_of::<bpf_fib_lookup>() as i32,
-            0,
-        )
-    };
-    match answer as u32 {
+fn resolve(frame: &Frame, query: Query) -> Result<NextHop, Reason> {
+    let answer = query.ask(frame);
+    match answer.code {
         BPF_FIB_LKUP_RET_SUCCESS => {}
         BPF_FIB_LKUP_RET_NO_NEIGH => return Err(Reason::PuntNoNeighbour),
         BPF_FIB_LKUP_RET_NOT_FWDED => return Err(Reason::PuntLocal),
@@ -176,7 +121,7 @@ fn resolve(frame: &Frame, query: &mut bpf_fib_lookup) -> Result<NextHop, Reason>
         // errno when the TUN device is gone.
         _ => return Err(Reason::PuntNoRoute),
     }
-    let egress = EGRESS.get_ptr(query.ifindex).ok_or(Reason::PuntNoRoute)?;
+    let egress = EGRESS.get_ptr(answer.ifindex).ok_or(Reason::PuntNoRoute)?;
     // SAFETY: map values stay readable for the whole run of the program.
     let egress = unsafe { &*egress };
     let action = if egress.port_ifindex == frame.ingress_ifindex() {
@@ -188,8 +133,8 @@ fn resolve(frame: &Frame, query: &mut bpf_fib_lookup) -> Result<NextHop, Reason>
     };
     Ok(NextHop {
         action,
-        source_mac: query.smac,
-        destination_mac: query.dmac,
+        source_mac: answer.source_mac,
+        destination_mac: answer.destination_mac,
         egress,
     })
 }

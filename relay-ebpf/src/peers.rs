@@ -9,12 +9,17 @@ use crate::maps::{PEERS, PROBES};
 /// Ticks between two requests to probe one peer: 2 s, the bubble interval of R-26.
 const PROBE_REPEAT_TICKS: u32 = 8;
 
+/// A key on the stack, where no kernel accepts an unaligned access.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Aligned(PeerKey);
+
 /// A trusted peer, heard within the last 30 s.
 pub(crate) struct Peer {
     /// The live entry in the table. User space may replace the entry while this packet is
     /// handled; a tick written to the replaced one is lost, and the next packet writes it again.
     entry: *mut PeerEntry,
-    key: PeerKey,
+    key: Aligned,
     now: Ticks,
 }
 
@@ -25,7 +30,8 @@ impl Peer {
     /// [`Reason::PuntPeerUnknown`], [`Reason::PuntPeerStale`] (R-36, invariant 3).
     #[inline(always)]
     pub(crate) fn fresh(key: PeerKey) -> Result<Self, Reason> {
-        let entry = PEERS.get_ptr_mut(key).ok_or(Reason::PuntPeerUnknown)?;
+        let key = Aligned(key);
+        let entry = PEERS.get_ptr_mut(&key.0).ok_or(Reason::PuntPeerUnknown)?;
         // SAFETY: the helper has no precondition.
         let now = Ticks::from_nanos(unsafe { bpf_ktime_get_coarse_ns() });
         let peer = Self { entry, key, now };
@@ -83,6 +89,6 @@ impl Peer {
             (*self.entry).probe_asked = self.now;
         }
         // A full ring loses the request; it is made again 2 s later.
-        let _ = PROBES.output::<PeerKey>(self.key, 0);
+        let _ = PROBES.output::<PeerKey>(&self.key.0, 0);
     }
 }
