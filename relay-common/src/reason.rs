@@ -180,6 +180,8 @@ reasons! {
     PeerTableFull = Dropped,
     /// New peers arrive faster than the limit.
     NewPeerRateExceeded = Dropped,
+    /// Bubbles to the peer's server, or to its NAT mapping, are due faster than the limit.
+    BubbleRateExceeded = Dropped,
     /// The native /64 has too many unanswered peers.
     SourcePrefixLimitExceeded = Dropped,
     /// The peer's queue is full.
@@ -247,8 +249,8 @@ fate_to_reason! {
     Encapsulated EncapsulatedFromQueue Decapsulated BubbleAccepted
     InnerTruncated InnerVersionNot6 DestinationMulticast DestinationNotTeredo SourceNotGlobal SourceTeredo
     SourceEmbedsOwnAddress MappedAddressNotGlobal ServerAddressNotGlobal MappedPortZero MappedAddressOwn
-    ServerAddressOwn PacketTooBig HopLimitExceeded PeerTableFull NewPeerRateExceeded SourcePrefixLimitExceeded
-    PeerQueueFull QueueMemoryFull BubblesUnanswered PeerBlocked ShutDown
+    ServerAddressOwn PacketTooBig HopLimitExceeded PeerTableFull NewPeerRateExceeded BubbleRateExceeded
+    SourcePrefixLimitExceeded PeerQueueFull QueueMemoryFull BubblesUnanswered PeerBlocked ShutDown
     OuterSourcePortZero OuterSourceNotGlobal OuterSourceOwn PayloadNotTeredo AuthenticationTruncated
     OriginTruncated HeaderOutOfOrder TrailerDiscards TrailerMalformed SourceNotTeredo JumbogramForm PeerUnknown
     OuterSourceMismatch DestinationNotGlobal DestinationTeredo DestinationEmbedsForbiddenAddress

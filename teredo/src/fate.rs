@@ -65,6 +65,8 @@ fates! {
     PeerTableFull,
     /// New peers arrive faster than the limit.
     NewPeerRateExceeded,
+    /// Bubbles to the peer's server, or to its NAT mapping, are due faster than the limit.
+    BubbleRateExceeded,
     /// The native /64 has too many unanswered peers.
     SourcePrefixLimitExceeded,
     /// The peer's queue is full.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use crate::addr::Mapped;
-use crate::wire::icmp6::Icmp6Error;
+pub use crate::wire::icmp6::Icmp6Error;
 
 /// Something for the caller to send. Commands leave [`Relay::poll`](super::Relay::poll) in the order they must be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -116,7 +116,7 @@ impl Default for Limits {
             unanswered_per_source_prefix: 64,
             icmp6_per_s: 10,
             icmp6_burst: 10,
-            cookie_epoch: Duration::from_secs(300),
+            cookie_epoch: Duration::from_mins(5),
         }
     }
 }

@@ -5,13 +5,203 @@
 //!                                                 │  ▲
 //!                                   PeerTable ◄───┘  └── now, random bytes: arguments
 //! ```
+//!
+//! Trusted peers live in the caller's [`PeerTable`] and nowhere else. The relay itself keeps the
+//! peers it is probing, with the packets that wait for them, and those that did not answer.
 
+mod client;
 mod command;
 mod config;
+mod cookie;
+mod limits;
+mod native;
+mod peer;
+mod pending;
+mod policy;
+mod probing;
+mod queue;
 mod table;
+mod tally;
+#[cfg(test)]
+mod tests;
 
-pub use command::{Command, UdpKind};
+use alloc::collections::VecDeque;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+pub use command::{Command, Icmp6Error, UdpKind};
 pub use config::{Config, Hop, Ipv4Net, Limits};
+pub use peer::{
+    BUBBLE_INTERVAL, BUBBLE_WINDOW, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, PendingPeer, PendingState,
+};
 pub use table::{PeerTable, TableFull, Trusted};
+pub use tally::{Count, Gauges, Tally};
 
-pub use crate::wire::icmp6::Icmp6Error;
+use crate::addr::{ServerV4, TeredoAddr};
+use crate::wire::icmp6;
+use crate::wire::ipv6::Ipv6Header;
+use crate::{Fate, Instant};
+use cookie::{Cookies, Nonces};
+use limits::{Bucket, Buckets, Rate};
+use pending::PendingPeers;
+use policy::Policy;
+use queue::QueueMemory;
+
+/// Deadlines one call of [`Relay::handle_timeout`] serves, so that its output is bounded.
+const DEADLINES_PER_CALL: usize = 1024;
+
+/// A Teredo relay (RFC 4380 5.4) over a table of trusted peers.
+///
+/// Feed it with [`from_native`](Self::from_native), [`from_client`](Self::from_client) and, when
+/// [`poll_timeout`](Self::poll_timeout) has come, [`handle_timeout`](Self::handle_timeout). After
+/// each call carry out what [`poll`](Self::poll) yields. `now` never goes back.
+pub struct Relay<T> {
+    config: Config,
+    table: T,
+    policy: Policy,
+    cookies: Cookies,
+    nonces: Nonces,
+    pending: PendingPeers,
+    memory: QueueMemory,
+    new_peers: Bucket,
+    servers: Buckets<ServerV4>,
+    /// By Teredo address with flags 0: peers that differ in flags share one NAT mapping.
+    mappings: Buckets<TeredoAddr>,
+    advertisements: Buckets<TeredoAddr>,
+    icmp6: Bucket,
+    commands: VecDeque<Command>,
+    tally: Tally,
+    /// Only the counts over all time; the rest is filled in when asked for.
+    counts: Gauges,
+    is_shut_down: bool,
+}
+
+impl<T: PeerTable> Relay<T> {
+    /// A relay over `table`. `seed` comes from the system's random source and must be new at each start: it
+    /// keys the cookies (R-24) and the nonces (R-25).
+    pub fn new(config: Config, table: T, seed: [u8; 32]) -> Self {
+        let limits = &config.limits;
+        let server_bubbles =
+            Rate::per_second(limits.server_bubbles_per_s, limits.server_bubbles_burst);
+        let mapping_bubbles = Rate::every(BUBBLE_INTERVAL, u32::from(BUBBLES_MAX));
+        let advertisements = Rate::every(BUBBLE_INTERVAL, 1);
+        Self {
+            policy: Policy::new(*config.service.ip(), config.allow_non_global.clone()),
+            cookies: Cookies::new(seed, limits.cookie_epoch),
+            nonces: Nonces::new(seed),
+            pending: PendingPeers::new(limits.pending_peers),
+            memory: QueueMemory::new(limits),
+            new_peers: Bucket::new(Rate::per_second(
+                limits.new_peers_per_s,
+                limits.new_peers_burst,
+            )),
+            servers: Buckets::new(server_bubbles, limits.pending_peers),
+            mappings: Buckets::new(mapping_bubbles, limits.pending_peers),
+            advertisements: Buckets::new(advertisements, limits.pending_peers),
+            icmp6: Bucket::new(Rate::per_second(limits.icmp6_per_s, limits.icmp6_burst)),
+            commands: VecDeque::new(),
+            tally: Tally::default(),
+            counts: Gauges::default(),
+            is_shut_down: false,
+            table,
+            config,
+        }
+    }
+
+    /// Tells the relay this machine's IPv4 addresses, and the broadcast addresses of its subnets
+    /// (R-15, R-18, R-43). Nothing is sent to any of them. The service address is known already.
+    pub fn set_own_ipv4(&mut self, own: &[Ipv4Addr], broadcasts: &[Ipv4Addr]) {
+        self.policy.set_own(own, broadcasts);
+    }
+
+    /// Repeats bubbles, gives up on peers that did not answer (R-26) and forgets blocked ones.
+    ///
+    /// One call serves a bounded number of deadlines; if more are due,
+    /// [`poll_timeout`](Self::poll_timeout) says so.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..DEADLINES_PER_CALL {
+            let Some(peer) = self.pending.due(now) else {
+                return;
+            };
+            self.turn(now, &peer);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.pending.next_deadline()
+    }
+
+    /// The next thing to send.
+    pub fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Drops every queue, counted as [`Fate::ShutDown`], and forgets all probing (R-55). Trusted
+    /// peers keep working; a packet for any other meets the same fate.
+    pub fn shut_down(&mut self) {
+        self.is_shut_down = true;
+        while let Some(peer) = self.pending.first() {
+            if let Some(pending) = self.pending.remove(&peer) {
+                for waiting in self.memory.drain(pending.queue) {
+                    self.tally.add(Fate::ShutDown, waiting.packet.len());
+                }
+            }
+        }
+    }
+
+    /// What became of every packet so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The table of trusted peers.
+    pub fn table(&self) -> &T {
+        &self.table
+    }
+
+    /// The table of trusted peers, for sweeping and publishing.
+    pub fn table_mut(&mut self) -> &mut T {
+        &mut self.table
+    }
+
+    /// Peers being probed or blocked, by address.
+    pub fn pending(&self) -> impl Iterator<Item = PendingPeer> + '_ {
+        self.pending.iter()
+    }
+
+    /// The relay's state in figures.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            probing: self.pending.probing(),
+            early_probes: self.pending.early(),
+            blocked: self.pending.blocked(),
+            queued_packets: self.memory.packets(),
+            queued_bytes: self.memory.bytes(),
+            server_buckets: self.servers.len(),
+            ..self.counts
+        }
+    }
+
+    /// Answers `packet`, which is whole and as received, with an ICMPv6 error unless RFC 4443
+    /// forbids it (R-50) or too many were sent lately (R-51).
+    fn answer_with_error(
+        &mut self,
+        now: Instant,
+        header: &Ipv6Header,
+        packet: &[u8],
+        error: Icmp6Error,
+    ) {
+        if icmp6::forbids_error(error, packet) {
+            self.counts.icmp6_forbidden += 1;
+        } else if !self.icmp6.take(now) {
+            self.counts.icmp6_suppressed += 1;
+        } else {
+            self.counts.icmp6_sent += 1;
+            self.commands.push_back(Command::Icmp6 {
+                to: Ipv6Addr::from(header.source),
+                error,
+                quote: icmp6::quote(packet).to_vec(),
+            });
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Rates and counts that keep a relay from being made a reflector.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use crate::Instant;
+
+/// `burst` at once, then one per `interval`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    interval: Duration,
+    burst: u32,
+}
+
+impl Rate {
+    pub(super) const fn every(interval: Duration, burst: u32) -> Self {
+        Self { interval, burst }
+    }
+
+    /// A rate of 0 lets nothing through.
+    pub(super) const fn per_second(rate: u32, burst: u32) -> Self {
+        match rate {
+            0 => Self::every(Duration::from_secs(1), 0),
+            n => Self::every(Duration::from_nanos(1_000_000_000 / n as u64), burst),
+        }
+    }
+
+    /// When a bucket that is full at `full_at` will be full after one more, if there is one to take
+    /// and `reserve` stay behind.
+    fn take(self, full_at: Instant, now: Instant, reserve: u32) -> Option<Instant> {
+        let next = full_at.max(now) + self.interval;
+        let depth = self
+            .interval
+            .saturating_mul(self.burst.saturating_sub(reserve));
+        (self.burst > reserve && next.saturating_since(now) <= depth).then_some(next)
+    }
+}
+
+/// A token bucket, kept as the instant at which it will be full again.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    rate: Rate,
+    full_at: Instant,
+}
+
+impl Bucket {
+    pub(super) const fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            full_at: Instant::from_nanos(0),
+        }
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.rate.take(self.full_at, now, 0).is_some()
+    }
+
+    /// Takes a token if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let next = self.rate.take(self.full_at, now, 0);
+        self.full_at = next.unwrap_or(self.full_at);
+        next.is_some()
+    }
+}
+
+/// A token bucket per key. A bucket that is full again is forgotten, so what is kept is bounded
+/// by what was taken lately, and by `capacity` in any case.
+#[derive(Debug)]
+pub(super) struct Buckets<K> {
+    rate: Rate,
+    capacity: usize,
+    full_at: BTreeMap<K, Instant>,
+    order: BTreeSet<(Instant, K)>,
+}
+
+impl<K: Ord + Copy> Buckets<K> {
+    pub(super) const fn new(rate: Rate, capacity: usize) -> Self {
+        Self {
+            rate,
+            capacity,
+            full_at: BTreeMap::new(),
+            order: BTreeSet::new(),
+        }
+    }
+
+    /// Whether `key` has a token beyond `reserve`.
+    pub(super) fn is_ready(&mut self, now: Instant, key: K, reserve: u32) -> bool {
+        self.forget(now);
+        match self.full_at.get(&key) {
+            Some(full_at) => self.rate.take(*full_at, now, reserve).is_some(),
+            None => self.len() < self.capacity && self.rate.burst > reserve,
+        }
+    }
+
+    /// Takes a token of `key` if there is one.
+    pub(super) fn take(&mut self, now: Instant, key: K) -> bool {
+        if !self.is_ready(now, key, 0) {
+            return false;
+        }
+        let full_at = self.full_at.get(&key).copied().unwrap_or(now);
+        if let Some(next) = self.rate.take(full_at, now, 0) {
+            self.order.remove(&(full_at, key));
+            self.order.insert((next, key));
+            self.full_at.insert(key, next);
+        }
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.full_at.len()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((full_at, key)) = self.order.first().copied() {
+            if full_at > now {
+                break;
+            }
+            self.order.pop_first();
+            self.full_at.remove(&key);
+        }
+    }
+}
+
+/// The /64 of a native host.
+pub(super) type SourcePrefix = [u8; 8];
+
+/// Unanswered peers by the native /64 that asked for them.
+#[derive(Debug, Default)]
+pub(super) struct SourcePrefixes(BTreeMap<SourcePrefix, u32>);
+
+impl SourcePrefixes {
+    pub(super) fn unanswered(&self, prefix: SourcePrefix) -> u32 {
+        self.0.get(&prefix).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, prefix: SourcePrefix) {
+        *self.0.entry(prefix).or_default() += 1;
+    }
+
+    pub(super) fn remove(&mut self, prefix: SourcePrefix) {
+        if let Some(count) = self.0.get_mut(&prefix) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(&prefix);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    /// the example of RFC 4443 2.4 (f).
+    #[test]
+    fn ten_at_once_then_ten_a_second() {
+        let mut bucket = Bucket::new(Rate::per_second(10, 10));
+        assert_eq!((0..20).filter(|_| bucket.take(at(0))).count(), 10);
+        assert!(!bucket.take(at(99)));
+        assert!(bucket.take(at(100)) && !bucket.take(at(100)));
+        assert_eq!((0..20).filter(|_| bucket.take(at(60_000))).count(), 10);
+    }
+
+    #[test]
+    fn a_rate_or_a_burst_of_zero_lets_nothing_through() {
+        for rate in [Rate::per_second(0, 10), Rate::per_second(10, 0)] {
+            assert!(!Bucket::new(rate).take(at(5000)));
+            assert!(!Buckets::new(rate, 4).take(at(5000), 1));
+        }
+    }
+
+    #[test]
+    fn buckets_are_apart_and_full_ones_are_forgotten() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 2), 2);
+        assert!(buckets.take(at(0), 'a') && buckets.take(at(0), 'a') && !buckets.take(at(0), 'a'));
+        assert!(buckets.take(at(0), 'b'));
+        assert!(!buckets.take(at(0), 'c'), "no room for a third");
+        assert!(buckets.take(at(1000), 'c'), "b is full again");
+        assert_eq!(buckets.len(), 2);
+        assert!(buckets.take(at(9000), 'd'));
+        assert_eq!(buckets.len(), 1);
+    }
+
+    #[test]
+    fn a_reserve_stays_behind() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 4), 2);
+        assert!(buckets.take(at(0), 'a') && buckets.take(at(0), 'a'));
+        assert!(buckets.is_ready(at(0), 'a', 1) && !buckets.is_ready(at(0), 'a', 2));
+    }
+
+    #[test]
+    fn a_prefix_without_unanswered_peers_is_forgotten() {
+        let mut prefixes = SourcePrefixes::default();
+        prefixes.add([1; 8]);
+        prefixes.add([1; 8]);
+        prefixes.remove([1; 8]);
+        assert_eq!(prefixes.unanswered([1; 8]), 1);
+        prefixes.remove([1; 8]);
+        assert!(prefixes.0.is_empty());
+    }
+}

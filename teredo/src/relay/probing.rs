@@ -1,0 +1,259 @@
+//! The bubble procedure and its end, good or bad.
+//!
+//! Three limits hold for every bubble. Per peer: 2 s since the last one, four in 300 s without an
+//! answer. Per server: a token bucket, of which new peers leave a quarter to those heard before, so
+//! that a scan does not stall established one-way streams. Per NAT mapping, which peers that differ
+//! in flags alone share: a token bucket too, four at once and then one per 2 s, so that the 4096
+//! flags of one client multiply nothing. A single peer never meets that last one.
+
+use super::command::{Command, Icmp6Error, UdpKind};
+use super::limits::SourcePrefix;
+use super::native::is_fresh;
+use super::peer::{BUBBLE_INTERVAL, PEER_FRESH, PROBE_AFTER, Pending, Phase};
+use super::queue::Queue;
+use super::table::PeerTable;
+use super::{Relay, Trusted};
+use crate::addr::{Mapped, SERVER_PORT, TeredoAddr};
+use crate::wire::trailer::Trailers;
+use crate::wire::{bubble, ipv6};
+use crate::{Fate, Instant};
+use core::time::Duration;
+
+/// The part of a server's bucket that new peers leave to known ones: one in so many.
+const KNOWN_PEER_SHARE: u32 = 4;
+
+/// The fast path keeps time in ticks of 0.27 s, so it may ask a little before the 20 s are over.
+const PROBE_EARLIEST: Duration = Duration::from_secs(PROBE_AFTER.as_secs() - 1);
+
+impl<T: PeerTable> Relay<T> {
+    /// The fast path saw outbound traffic to a trusted `peer` last heard 20 to 30 s ago: probes it while
+    /// its data flows. Does nothing if the peer was heard meanwhile, or went stale.
+    pub fn probe(&mut self, now: Instant, peer: &TeredoAddr) {
+        let Some(entry) = self.trusted(peer) else {
+            return;
+        };
+        self.settle(now, peer, Some(entry));
+        let age = now.saturating_since(entry.last_rx);
+        if (PROBE_EARLIEST..=PEER_FRESH).contains(&age) {
+            self.probe_early(now, peer);
+        }
+    }
+
+    /// Sends the first early bubble unless one is under way already, the peer's bubbles are spent, or
+    /// there is no room: then the peer is probed when it has gone stale.
+    pub(super) fn probe_early(&mut self, now: Instant, peer: &TeredoAddr) {
+        if self.is_shut_down {
+            return;
+        }
+        if let Some(pending) = self.pending.get(peer) {
+            if pending.phase != Phase::Blocked || now < pending.window_end() {
+                return;
+            }
+            self.pending.remove(peer);
+        }
+        let _refused = self.start(now, peer, Phase::Early, None);
+    }
+
+    /// The table's entry of `peer`, unless this machine's addresses changed and forbid its mapping.
+    pub(super) fn trusted(&mut self, peer: &TeredoAddr) -> Option<Trusted> {
+        let entry = self.table.get(peer)?;
+        if self.policy.may_send(entry.mapped.ip) {
+            return Some(entry);
+        }
+        self.table.remove(peer);
+        None
+    }
+
+    /// Ends the probing of a peer which the fast path has heard since it began. Returns whether it did.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        peer: &TeredoAddr,
+        entry: Option<Trusted>,
+    ) -> bool {
+        let (Some(pending), Some(entry)) = (self.pending.get(peer), entry) else {
+            return false;
+        };
+        let revived = pending.phase == Phase::Probing && is_fresh(now, &entry);
+        if !revived && entry.last_rx <= pending.first_bubble {
+            return false;
+        }
+        if let Some(pending) = self.pending.remove(peer) {
+            self.flush(pending.queue, entry.mapped);
+        }
+        true
+    }
+
+    /// Takes `peer` in and sends its first bubble. `origin` is the /64 that asks for a peer never heard;
+    /// for a known one the limits on new peers do not count.
+    ///
+    /// # Errors
+    /// The limit that forbids it; then nothing has changed.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        peer: &TeredoAddr,
+        phase: Phase,
+        origin: Option<SourcePrefix>,
+    ) -> Result<(), Fate> {
+        let limit = self.config.limits.unanswered_per_source_prefix;
+        if origin.is_some_and(|origin| self.pending.unanswered(origin) >= limit) {
+            return Err(Fate::SourcePrefixLimitExceeded);
+        }
+        if !self.pending.has_room() {
+            return Err(Fate::PeerTableFull);
+        }
+        if origin.is_some() && !self.new_peers.is_ready(now) {
+            return Err(Fate::NewPeerRateExceeded);
+        }
+        if !self.may_bubble(now, peer, origin.is_some()) {
+            return Err(Fate::BubbleRateExceeded);
+        }
+        if origin.is_some() {
+            self.new_peers.take(now);
+        }
+        let pending = Pending::new(now, phase, origin);
+        let evicted = self.pending.insert(*peer, pending, now + BUBBLE_INTERVAL);
+        self.counts.blocked_evicted += u64::from(evicted);
+        self.send_bubble(now, peer);
+        Ok(())
+    }
+
+    /// The deadline of `peer` has come: 3.8, the rows of the timer.
+    pub(super) fn turn(&mut self, now: Instant, peer: &TeredoAddr) {
+        let entry = self.trusted(peer);
+        if self.settle(now, peer, entry) {
+            return;
+        }
+        let Some(pending) = self.pending.get(peer) else {
+            return;
+        };
+        let (phase, is_new) = (pending.phase, pending.origin.is_some());
+        let is_spent = pending.is_spent(now);
+        let is_idle = pending.bubbles == 0 && pending.queue.is_empty();
+        if phase == Phase::Blocked || is_idle {
+            self.pending.remove(peer);
+            return;
+        }
+        self.pending.set_overdue(peer);
+        if is_spent {
+            self.give_up(now, peer);
+        } else if self.may_bubble(now, peer, is_new) {
+            self.send_bubble(now, peer);
+        } else {
+            self.counts.bubbles_deferred += 1;
+            self.pending.schedule(peer, phase, now + BUBBLE_INTERVAL);
+        }
+    }
+
+    /// No answer: the queue is given up and the peer remembered until its window ends. One
+    /// that failed to answer early bubbles stays trusted until it is stale.
+    fn give_up(&mut self, now: Instant, peer: &TeredoAddr) {
+        let Some(pending) = self.pending.get_mut(peer) else {
+            return;
+        };
+        let queue = core::mem::take(&mut pending.queue);
+        let (phase, window_end) = (pending.phase, pending.window_end());
+        if phase == Phase::Probing {
+            self.table.remove(peer);
+        }
+        if now < window_end {
+            self.pending.schedule(peer, Phase::Blocked, window_end);
+        } else {
+            self.pending.remove(peer);
+        }
+        for waiting in self.memory.drain(queue) {
+            self.tally
+                .add(Fate::BubblesUnanswered, waiting.packet.len());
+            if let Ok((header, ..)) = ipv6::parse(&waiting.packet) {
+                self.answer_with_error(
+                    now,
+                    header,
+                    &waiting.packet,
+                    Icmp6Error::AddressUnreachable,
+                );
+            }
+        }
+    }
+
+    /// `peer` spoke from `mapped`, which may speak for it. The table learns first, then the queue
+    /// leaves; the caller sends whatever else after that.
+    pub(super) fn trust(&mut self, now: Instant, peer: &TeredoAddr, mapped: Mapped) {
+        let entry = Trusted {
+            mapped,
+            last_rx: now,
+        };
+        let stored = self.table.insert(peer, entry).is_ok();
+        self.counts.peer_table_full += u64::from(!stored);
+        let Some(answered) = self.pending.remove(peer) else {
+            return;
+        };
+        self.flush(answered.queue, mapped);
+        let rest_until = answered.last_bubble + BUBBLE_INTERVAL;
+        if !stored && now < rest_until {
+            // Without an entry the next packet would bubble at once: remember the 2 s at least.
+            let resting = Pending::new(now, Phase::Probing, None);
+            self.pending.insert(*peer, resting, rest_until);
+        }
+    }
+
+    /// Sends what waited, in the order it came.
+    fn flush(&mut self, queue: Queue, to: Mapped) {
+        for waiting in self.memory.drain(queue) {
+            self.tally
+                .add(Fate::EncapsulatedFromQueue, waiting.packet.len());
+            self.send_data(to, &waiting.packet, waiting.hop, UdpKind::Queued);
+        }
+    }
+
+    /// Whether the shared limits have room for a bubble to `peer`.
+    fn may_bubble(&mut self, now: Instant, peer: &TeredoAddr, is_new: bool) -> bool {
+        let server = peer.server();
+        let reserve = if is_new {
+            self.config.limits.server_bubbles_burst / KNOWN_PEER_SHARE
+        } else {
+            0
+        };
+        self.policy.may_send(server.0)
+            && self.servers.is_ready(now, server, reserve)
+            && self.mappings.is_ready(now, mapping_key(peer), 0)
+    }
+
+    /// Sends an indirect bubble to `peer`, which is pending and for which [`Self::may_bubble`] holds
+    /// . A relay on a public IPv4 sends no direct one: it would be unsolicited.
+    fn send_bubble(&mut self, now: Instant, peer: &TeredoAddr) {
+        let nonce = self.config.nonce_trailer.then(|| self.nonces.draw());
+        let Some(pending) = self.pending.get_mut(peer) else {
+            return;
+        };
+        if pending.bubbles == 0 {
+            pending.first_bubble = now;
+        }
+        pending.bubbles += 1;
+        pending.last_bubble = now;
+        pending.nonce = nonce;
+        let phase = pending.phase;
+        self.pending.schedule(peer, phase, now + BUBBLE_INTERVAL);
+        self.servers.take(now, peer.server());
+        self.mappings.take(now, mapping_key(peer));
+        self.counts.bubbles_sent += 1;
+        let trailers = Trailers {
+            nonce,
+            ..Trailers::default()
+        };
+        self.commands.push_back(Command::SendUdp {
+            to: Mapped {
+                ip: peer.server().0,
+                port: SERVER_PORT,
+            },
+            tos: 0,
+            payload: bubble::build(self.cookies.current(now, peer), peer.octets(), &trailers),
+            kind: UdpKind::Bubble,
+        });
+    }
+}
+
+/// What peers that differ in flags alone have in common.
+fn mapping_key(peer: &TeredoAddr) -> TeredoAddr {
+    TeredoAddr::new(peer.server(), 0, peer.mapped())
+}

@@ -1,0 +1,112 @@
+//! What the relay counted.
+
+use crate::Fate;
+
+/// Packets and bytes of one fate. Bytes are those of the inner packet where there was one, else
+/// of what was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Packets and bytes by fate (invariant 4): what was received is what is here plus what waits
+/// in queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally([Count; Fate::COUNT]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([Count::default(); Fate::COUNT])
+    }
+}
+
+impl Tally {
+    /// What met `fate`.
+    pub const fn get(&self, fate: Fate) -> Count {
+        self.0[fate as usize]
+    }
+
+    /// Every fate with its count, in declaration order.
+    pub fn iter(&self) -> impl Iterator<Item = (Fate, Count)> + '_ {
+        Fate::ALL.iter().copied().zip(self.0.iter().copied())
+    }
+
+    /// All fates together.
+    pub fn total(&self) -> Count {
+        self.0.iter().fold(Count::default(), |sum, count| Count {
+            packets: sum.packets + count.packets,
+            bytes: sum.bytes + count.bytes,
+        })
+    }
+
+    pub(super) fn add(&mut self, fate: Fate, bytes: usize) {
+        let count = &mut self.0[fate as usize];
+        count.packets += 1;
+        count.bytes += bytes as u64;
+    }
+}
+
+/// The relay's state in figures, and counts of what it sent on its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Gauges {
+    /// Peers being probed while their packets wait.
+    pub probing: usize,
+    /// Trusted peers being probed early, while their data still flows.
+    pub early_probes: usize,
+    /// Peers whose bubbles are spent: no answer, remembered until 300 s after the first.
+    pub blocked: usize,
+    /// Packets waiting in queues.
+    pub queued_packets: usize,
+    /// Bytes waiting in queues.
+    pub queued_bytes: usize,
+    /// Servers whose token bucket is not full.
+    pub server_buckets: usize,
+    /// Bubbles sent, in all.
+    pub bubbles_sent: u64,
+    /// Repeats put off for one turn because a token bucket was empty, in all.
+    pub bubbles_deferred: u64,
+    /// Neighbour advertisements sent in direct bubbles, in all.
+    pub advertisements_sent: u64,
+    /// ICMPv6 errors sent, in all.
+    pub icmp6_sent: u64,
+    /// ICMPv6 errors not sent because the rate was exceeded, in all.
+    pub icmp6_suppressed: u64,
+    /// ICMPv6 errors not sent because RFC 4443 2.4 forbids them, in all.
+    pub icmp6_forbidden: u64,
+    /// Blocked peers forgotten early to make room, in all.
+    pub blocked_evicted: u64,
+    /// Peers that answered but found the peer table full, in all.
+    pub peer_table_full: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fate_has_its_own_count() {
+        let mut tally = Tally::default();
+        tally.add(Fate::Encapsulated, 100);
+        tally.add(Fate::Encapsulated, 20);
+        tally.add(Fate::ShutDown, 1);
+        assert_eq!(
+            tally.get(Fate::Encapsulated),
+            Count {
+                packets: 2,
+                bytes: 120
+            }
+        );
+        assert_eq!(tally.get(Fate::PeerBlocked), Count::default());
+        assert_eq!(
+            tally.total(),
+            Count {
+                packets: 3,
+                bytes: 121
+            }
+        );
+        assert_eq!(tally.iter().count(), Fate::COUNT);
+    }
+}
