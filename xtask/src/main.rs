@@ -1,2 +1,56 @@
 //! Set-up, build, run, test and lint of Shipworm.
-fn main() {}
+//!
+//! `cargo xtask` needs stable Rust and nothing else; what the other jobs need, [`setup`] finds and installs.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod build;
+mod ci;
+mod fuzz;
+mod lab;
+mod lint;
+mod relay;
+mod setup;
+mod sh;
+mod test;
+mod tidy;
+
+/// Set-up, build, run, test and lint of Shipworm.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    Setup(setup::Setup),
+    Build(build::Build),
+    Run(relay::Run),
+    Test(test::Test),
+    Lab(lab::Lab),
+    Bench(bench::Bench),
+    Fuzz(fuzz::Fuzz),
+    Lint(lint::Lint),
+    Fmt(lint::Fmt),
+    Ci(ci::Ci),
+}
+
+fn main() -> Result<()> {
+    std::env::set_current_dir(sh::root())?;
+    match Cli::parse().job {
+        Job::Setup(job) => job.run(),
+        Job::Build(job) => job.run(),
+        Job::Run(job) => job.run(),
+        Job::Test(job) => job.run(),
+        Job::Lab(job) => job.run(),
+        Job::Bench(job) => job.run(),
+        Job::Fuzz(job) => job.run(),
+        Job::Lint(job) => job.run(),
+        Job::Fmt(job) => job.run(),
+        Job::Ci(job) => job.run(),
+    }
+}
