@@ -61,6 +61,8 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
 
     let peer = Peer::fresh(PeerKey::from(&source))?;
     speaks_for(&outer, &source, &peer)?;
+    // Accepted, whatever becomes of the packet.
+    peer.heard();
     match destination {
         Ok(Embedded::None) => {}
         Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
@@ -85,7 +87,6 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     let class = ecn::decapsulate(outer.ipv4.tos, sent.traffic_class())?;
     sent.set_traffic_class(class);
     let next = NextHop::ipv6(frame, &sent)?;
-    peer.heard();
 
     match next.tag_count() {
         0 => write::<0>(frame, start, &next, &sent)?,
@@ -139,19 +140,25 @@ fn udp_payload_len(outer: &Outer, received: usize) -> Result<usize, Reason> {
     Ok(udp_len - UdpHeader::LEN)
 }
 
-/// The inner header at `start` of a UDP payload of `payload_len` bytes.
+/// The inner header at `start` of a UDP payload of `payload_len` bytes: the same
+/// decisions as `teredo::wire::payload::parse`, which a test holds against these.
 #[inline(always)]
 fn inner_header(frame: &Frame, start: usize, payload_len: usize) -> Result<&Ipv6Header, Reason> {
-    if payload_len < ipv6::HEADER_LEN {
-        return Err(Reason::PuntTunnelHeader);
-    }
     // Only a frame in several buffers can have its headers elsewhere.
-    let inner = frame
-        .at::<Ipv6Header>(start)
-        .ok_or(Reason::FrameTooLargeToPunt)?;
-    if inner.version() != 6 {
-        return Err(Reason::PuntTunnelHeader);
+    const ELSEWHERE: Reason = Reason::FrameTooLargeToPunt;
+
+    if payload_len < 2 {
+        return Err(Reason::PayloadNotTeredo);
     }
+    match *frame.at::<[u8; 2]>(start).ok_or(ELSEWHERE)? {
+        [0x60..=0x6f, _] => {}
+        [0x00, 0x00 | 0x01] => return Err(Reason::PuntTunnelHeader),
+        _ => return Err(Reason::PayloadNotTeredo),
+    }
+    if payload_len < ipv6::HEADER_LEN {
+        return Err(Reason::InnerTruncated);
+    }
+    let inner = frame.at::<Ipv6Header>(start).ok_or(ELSEWHERE)?;
     if inner.packet_len() > payload_len {
         return Err(Reason::InnerTruncated);
     }
