@@ -23,6 +23,10 @@
 //! A lab has no global names: any number of them run side by side, and one that is killed
 //! leaves nothing behind.
 
+mod capture;
+mod init;
+mod judge;
+mod leftovers;
 pub mod miredo;
 mod nat;
 mod netns;
@@ -33,6 +37,9 @@ mod topology;
 mod wait;
 mod xdp_pass;
 
+pub use capture::{Capture, Pcap};
+pub use judge::{Verdict, assert_checksums_right};
+pub use leftovers::Traces;
 pub use nat::Nat;
 pub use netns::Netns;
 pub use node::Node;

@@ -2,8 +2,8 @@
 //!
 //! Three things see to that. A guard ends and reaps its process when dropped. The kernel
 //! kills the process when the lab's own process dies, even by SIGKILL
-//! (`PR_SET_PDEATHSIG`). Daemons that fork get a PID namespace, whose end takes along
-//! whatever they started.
+//! (`PR_SET_PDEATHSIG`). Daemons that fork or change their user get a PID namespace, whose
+//! end takes along whatever lives in it.
 
 use std::fs::File;
 use std::io;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
+use crate::init::become_init_of_child;
 use crate::netns::{Netns, set_netns};
 use crate::wait_for;
 
@@ -28,7 +29,7 @@ const END_DEADLINE: Duration = Duration::from_secs(10);
 pub enum Pids {
     /// Beside everyone else's.
     Shared,
-    /// In a namespace of their own, of which the process is the init: its death is theirs.
+    /// In a namespace of their own; the PID known outside is that of its init.
     Own,
 }
 
@@ -197,7 +198,10 @@ fn spawn_in(netns: &Netns, pids: Pids, mut command: Command) -> io::Result<Child
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(())
+        match pids {
+            Pids::Shared => Ok(()),
+            Pids::Own => become_init_of_child(),
+        }
     };
     // SAFETY: the closure only makes system calls, which are safe between fork and exec.
     unsafe { command.pre_exec(prepare) };

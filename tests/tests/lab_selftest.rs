@@ -1,0 +1,131 @@
+//! The laboratory itself: it comes up, judges rightly and leaves nothing behind.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lab::{Cabling, Capture, Lab, Nat, Options, Ping, Traces, miredo, wait_for};
+
+const GONE_DEADLINE: Duration = Duration::from_secs(5);
+
+fn small() -> Options {
+    Options {
+        nats: vec![Nat::Port],
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_lab_that_is_dropped_leaves_no_process_and_no_namespace() {
+    let lab = Lab::new(&small()).unwrap();
+    let server = miredo::server(&lab).unwrap();
+    let client = miredo::Client::start(&lab, Nat::Port).unwrap();
+    let traces = Traces::of(&lab).unwrap();
+    assert!(!traces.holders().unwrap().is_empty(), "the lab lives");
+    let dir = lab.dir().to_owned();
+    drop((client, server, lab));
+    wait_for("the namespaces to be free", GONE_DEADLINE, || {
+        traces.holders().unwrap().is_empty()
+    })
+    .unwrap_or_else(|e| panic!("{e}: {:?}", traces.holders()));
+    assert!(!dir.exists());
+}
+
+/// Run as a child of [`a_lab_that_is_killed_leaves_nothing_behind`].
+const HOSTAGE: &str = "LAB_SELFTEST_HOSTAGE";
+
+#[test]
+fn a_lab_that_is_killed_leaves_nothing_behind() {
+    if std::env::var_os(HOSTAGE).is_some() {
+        let lab = Lab::new(&small()).unwrap();
+        let _server = miredo::server(&lab).unwrap();
+        let _client = miredo::Client::start(&lab, Nat::Port).unwrap();
+        println!("up: {}", Traces::of(&lab).unwrap());
+        loop {
+            std::thread::park();
+        }
+    }
+    let mut hostage = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_lab_that_is_killed_leaves_nothing_behind"])
+        .arg("--nocapture")
+        .env(HOSTAGE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let traces: Traces =
+        std::io::BufRead::lines(std::io::BufReader::new(hostage.stdout.take().unwrap()))
+            .find_map(|line| line.unwrap().strip_prefix("up: ")?.parse().ok())
+            .expect("the lab came up");
+    assert!(!traces.holders().unwrap().is_empty(), "the lab lives");
+    hostage.kill().unwrap();
+    hostage.wait().unwrap();
+    wait_for("the namespaces to be free", GONE_DEADLINE, || {
+        traces.holders().unwrap().is_empty()
+    })
+    .unwrap_or_else(|e| panic!("{e}: {:?}", traces.holders()));
+}
+
+#[test]
+fn two_labs_run_side_by_side() {
+    let labs = [Lab::new(&small()).unwrap(), Lab::new(&small()).unwrap()];
+    for lab in &labs {
+        let report = Ping::times(2).run(&lab.host, Lab::RELAY_V6).unwrap();
+        assert!(report.is_perfect(), "{report:?}");
+    }
+}
+
+#[test]
+fn a_one_armed_relay_reaches_both_internets_through_one_interface() {
+    let lab = Lab::new(&Options {
+        nats: Vec::new(),
+        cabling: Cabling::OneArmed,
+    })
+    .unwrap();
+    let report = Ping::times(2).run(&lab.relay, Lab::HOST).unwrap();
+    assert!(report.is_perfect(), "{report:?}");
+    let server = Lab::SERVER_V4.to_string();
+    lab.relay.run(["ping", "-c1", "-W2", &server]).unwrap();
+}
+
+#[test]
+fn a_failing_command_is_reported_with_machine_command_and_cause() {
+    let lab = Lab::new(&Options {
+        nats: Vec::new(),
+        ..Options::default()
+    })
+    .unwrap();
+    let error = lab
+        .host
+        .ip(&["link set nosuch up"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("host: \"ip\" \"link\" \"set\" \"nosuch\""),
+        "{error}"
+    );
+    assert!(error.contains("Cannot find device"), "{error}");
+}
+
+#[test]
+fn a_capture_holds_every_frame_and_its_checksums_are_right() {
+    let lab = Lab::new(&small()).unwrap();
+    let captures = Capture::of_relay(&lab).unwrap();
+    let _server = miredo::server(&lab).unwrap();
+    let _relay = miredo::relay(&lab).unwrap();
+    let client = miredo::Client::start(&lab, Nat::Port).unwrap();
+    let ping = Ping {
+        count: 50,
+        interval: Duration::from_millis(1),
+        ..Ping::default()
+    };
+    let report = ping.run(&lab.host, client.ipv6()).unwrap();
+    assert_eq!(report.received, ping.count, "{report:?}");
+    let [v4, v6] = captures
+        .into_iter()
+        .map(|capture| capture.stop().unwrap().assert_checksums_right().unwrap())
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    println!("{v4:?} {v6:?}");
+    assert!(v4.icmp6 >= 100 && v4.teredo > v4.icmp6, "{v4:?}");
+    assert!(v6.icmp6 >= 100 && v6.teredo == 0, "{v6:?}");
+}
