@@ -1,0 +1,211 @@
+//! bounds of the whole relay.
+
+use super::*;
+
+fn many(n: u16) -> impl Iterator<Item = TeredoAddr> {
+    (1..=n).map(|port| peer_at(NAT, port))
+}
+
+///
+#[test]
+fn a_full_set_of_pending_peers_forgets_blocked_ones_and_then_refuses() {
+    let mut bench = Bench::with(|limits| limits.pending_peers = 2);
+    let [a, b, c]: [TeredoAddr; 3] = many(3).collect::<Vec<_>>().try_into().unwrap();
+    for peer in [a, b] {
+        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+    }
+    assert_eq!(bench.native(&to_peer(&c, b"")), Some(Fate::PeerTableFull));
+    bench.pass(8);
+    assert_eq!(bench.native(&to_peer(&c, b"")), None);
+    assert_eq!(bench.relay.gauges().blocked_evicted, 1);
+    assert_eq!(bench.relay.gauges().blocked, 1);
+}
+
+/// new peers a second.
+#[test]
+fn new_peers_are_limited_together() {
+    let mut bench = Bench::with(|limits| {
+        limits.new_peers_burst = 3;
+        limits.new_peers_per_s = 1;
+    });
+    let fates: Vec<_> = many(4)
+        .map(|peer| bench.native(&to_peer(&peer, b"")))
+        .collect();
+    assert_eq!(fates, [None, None, None, Some(Fate::NewPeerRateExceeded)]);
+    bench.pass(1);
+    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 4), b"")), None);
+}
+
+/// bubbles to one server; another is not concerned.
+#[test]
+fn bubbles_are_limited_per_server() {
+    let mut bench = Bench::with(|limits| {
+        limits.server_bubbles_burst = 2;
+        limits.server_bubbles_per_s = 1;
+    });
+    let fates: Vec<_> = many(3)
+        .map(|peer| bench.native(&to_peer(&peer, b"")))
+        .collect();
+    assert_eq!(fates, [None, None, Some(Fate::BubbleRateExceeded)]);
+    let elsewhere = TeredoAddr::new(ServerV4(Ipv4Addr::new(192, 0, 2, 5)), 0, peer().mapped());
+    assert_eq!(bench.native(&to_peer(&elsewhere, b"")), None);
+}
+
+/// repeats without a token wait for the next turn, and their queues not for ever.
+#[test]
+fn repeats_wait_for_tokens_but_no_queue_longer_than_16_s() {
+    let mut bench = Bench::with(|limits| {
+        limits.server_bubbles_burst = 8;
+        limits.server_bubbles_per_s = 1;
+    });
+    for peer in many(6) {
+        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+    }
+    bench.pass(15);
+    let gauges = bench.relay.gauges();
+    assert!(gauges.bubbles_deferred > 0 && gauges.queued_packets > 0);
+    assert!(gauges.bubbles_sent <= 8 + 15);
+    bench.pass(1);
+    let gauges = bench.relay.gauges();
+    assert_eq!((gauges.blocked, gauges.queued_packets), (6, 0));
+}
+
+/// R-29, invariant 9: established traffic wins.
+#[test]
+fn a_scan_leaves_bubbles_to_known_peers() {
+    let known = peer_at(NAT, 60000);
+    let mut bench = Bench::with(|limits| {
+        limits.server_bubbles_burst = 8;
+        limits.server_bubbles_per_s = 1;
+    });
+    bench.hear(&known, known.mapped());
+    bench.pass(31);
+    let scanned = many(20)
+        .filter(|peer| bench.native(&to_peer(peer, b"")).is_none())
+        .count();
+    assert_eq!(scanned, 6);
+    assert_eq!(bench.native(&to_peer(&known, b"")), None);
+}
+
+/// Pitfall 13: peers that differ in flags alone share a mapping.
+#[test]
+fn the_flags_of_one_client_do_not_multiply_bubbles() {
+    let mut bench = Bench::new();
+    let variant = |flags| {
+        to_peer(
+            &TeredoAddr::new(ServerV4(SERVER), flags, peer().mapped()),
+            b"",
+        )
+    };
+    let probed = (0..100)
+        .filter(|flags| bench.native(&variant(*flags)).is_none())
+        .count();
+    assert_eq!(probed, 4);
+    assert_eq!(bench.native(&variant(100)), Some(Fate::BubbleRateExceeded));
+    assert_eq!(bench.bubbles().len(), 4);
+    assert_eq!(
+        bench
+            .pass(20)
+            .iter()
+            .filter(|(_, c)| SentBubble::of(c).is_some())
+            .count(),
+        7,
+        "one in 2 s"
+    );
+    assert!(bench.relay.gauges().bubbles_deferred > 0);
+    assert_eq!(
+        bench.relay.gauges().probing,
+        0,
+        "nobody waits for tokens longer than 16 s"
+    );
+}
+
+/// a scanner of dead addresses is stopped, a host with many answering peers is not.
+#[test]
+fn a_prefix_is_refused_when_64_of_its_peers_did_not_answer_in_time() {
+    let mut bench = Bench::new();
+    let scan = |bench: &mut Bench, ports: core::ops::Range<u16>| {
+        ports
+            .filter(|port| bench.native(&to_peer(&peer_at(NAT, *port), b"")).is_none())
+            .count()
+    };
+    assert_eq!(scan(&mut bench, 1..101), 100, "they have 2 s to answer");
+    bench.pass(1);
+    for port in 1..37 {
+        let peer = peer_at(NAT, port);
+        bench.client(peer.mapped(), &to_host(&peer, b"data"));
+    }
+    bench.pass(1);
+    assert_eq!(
+        bench.native(&to_peer(&peer_at(NAT, 200), b"")),
+        Some(Fate::SourcePrefixLimitExceeded)
+    );
+    let other_prefix = packet(v6("2001:db8:1::1"), peer_at(NAT, 201).octets(), b"");
+    assert_eq!(bench.native(&other_prefix), None);
+    let late = peer_at(NAT, 100);
+    bench.client(late.mapped(), &to_host(&late, b"data"));
+    assert_eq!(scan(&mut bench, 200..201), 1, "63 are left");
+    bench.pass(2);
+    assert_eq!(scan(&mut bench, 300..301), 0);
+    bench.pass(298);
+    assert_eq!(
+        scan(&mut bench, 300..400),
+        100,
+        "after 300 s all is forgotten"
+    );
+}
+
+/// a peer that answered once and then went away is not held against its host.
+#[test]
+fn known_peers_that_go_away_do_not_count_against_a_prefix() {
+    let mut bench = Bench::new();
+    for peer in many(100) {
+        bench.hear(&peer, peer.mapped());
+    }
+    bench.pass(31);
+    for peer in many(100) {
+        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+    }
+    bench.pass(10);
+    assert_eq!(bench.relay.gauges().blocked, 100);
+    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 500), b"")), None);
+}
+
+/// nothing is answered that RFC 4443 2.4 e forbids.
+#[test]
+fn an_icmpv6_error_is_never_answered_with_another() {
+    let mut bench = Bench::new();
+    for (kind, errors) in [(1, 0), (127, 0), (137, 0), (128, 1)] {
+        let mut icmp = packet(HOST, v6("2001:db8::1"), &[kind, 0, 0, 0]);
+        icmp[6] = ipv6::ICMP6;
+        assert_eq!(bench.native(&icmp), Some(Fate::DestinationNotTeredo));
+        assert_eq!(bench.sent().len(), errors, "type {kind}");
+    }
+    assert_eq!(bench.relay.gauges().icmp6_forbidden, 3);
+}
+
+/// 1280 bytes with both headers.
+#[test]
+fn a_quote_is_cut_at_1232_bytes() {
+    let mut bench = Bench::new();
+    let large = to_peer(&peer(), &[0; 2000]);
+    assert_eq!(bench.native(&large), Some(Fate::PacketTooBig));
+    assert!(matches!(&bench.sent()[..], [Command::Icmp6 { quote, .. }] if *quote == large[..1232]));
+}
+
+///
+#[test]
+fn icmpv6_errors_are_ten_at_once_and_ten_a_second() {
+    let mut bench = Bench::new();
+    let large = to_peer(&peer(), &[0; 1241]);
+    for _ in 0..100 {
+        bench.native(&large);
+    }
+    assert_eq!(bench.sent().len(), 10);
+    bench.pass(1);
+    for _ in 0..100 {
+        bench.native(&large);
+    }
+    assert_eq!(bench.sent().len(), 10);
+    assert_eq!(bench.relay.gauges().icmp6_suppressed, 180);
+}
