@@ -1,9 +1,16 @@
 //! The laboratory itself: it comes up, judges rightly and leaves nothing behind.
 
+use std::net::{SocketAddrV4, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lab::{Cabling, Capture, Lab, Nat, Options, Ping, Traces, miredo, wait_for};
+use lab::teredo_client::{Bubbles, Clients};
+use lab::{
+    Cabling, Capture, Lab, Nat, Options, Ping, RELAY_PORT, Traces, miredo, teredo_server, wait_for,
+};
+use teredo::addr::SERVER_PORT;
+use teredo::wire::bubble;
+use teredo::wire::trailer::Trailers;
 
 const GONE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -128,4 +135,44 @@ fn a_capture_holds_every_frame_and_its_checksums_are_right() {
     println!("{v4:?} {v6:?}");
     assert!(v4.icmp6 >= 100 && v4.teredo > v4.icmp6, "{v4:?}");
     assert!(v6.icmp6 >= 100 && v6.teredo == 0, "{v6:?}");
+}
+
+/// The relay is played by one socket: its bubble goes to the server, comes back from the
+/// client with source and destination exchanged and the nonce repeated (C-33).
+#[test]
+fn ten_thousand_scripted_clients_answer_the_bubbles_their_server_forwards() {
+    const CLIENTS: usize = 10_000;
+    let lab = Lab::new(&Options {
+        nats: Vec::new(),
+        ..Options::default()
+    })
+    .unwrap();
+    let server = teredo_server::Server::start(&lab.server, Lab::SERVER_V4).unwrap();
+    let clients = Clients::start(&lab, Lab::SERVER_V4, CLIENTS, Bubbles::Answered).unwrap();
+    let relay = lab
+        .relay
+        .enter(|| UdpSocket::bind((Lab::RELAY_V4, RELAY_PORT)))
+        .unwrap();
+    relay.set_read_timeout(Some(GONE_DEADLINE)).unwrap();
+    let cookie = [0xfe; 16];
+    for i in 0..CLIENTS {
+        let nonce = u32::try_from(i).unwrap().to_be_bytes();
+        let trailers = Trailers {
+            nonce: Some(nonce),
+            ..Trailers::default()
+        };
+        let indirect = bubble::build(cookie, clients.address(i).octets(), &trailers);
+        relay
+            .send_to(&indirect, SocketAddrV4::new(Lab::SERVER_V4, SERVER_PORT))
+            .unwrap();
+        let mut answer = [0; 100];
+        let (len, from) = relay.recv_from(&mut answer).unwrap();
+        let expected = bubble::build(clients.address(i).octets(), cookie, &trailers);
+        assert_eq!(
+            (&answer[..len], from),
+            (&expected[..], SocketAddrV4::from(clients.mapped(i)).into())
+        );
+    }
+    assert_eq!(server.forwarded(), CLIENTS);
+    assert_eq!(clients.waiting(), 0);
 }

@@ -1,0 +1,239 @@
+//! The relay under test: the `shipworm` binary on the relay's machine.
+
+use std::env;
+use std::fmt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Lab, Pids, Process};
+
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// The daemon's TUN device.
+pub const INTERFACE: &str = "shipworm0";
+
+/// How packets are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Datapath {
+    /// XDP in the driver.
+    Xdp,
+    /// XDP in the kernel's generic hook.
+    XdpGeneric,
+    /// No XDP.
+    Userspace,
+}
+
+impl Datapath {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Xdp, Self::XdpGeneric, Self::Userspace];
+
+    /// The value of `--datapath`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Userspace => "userspace",
+        }
+    }
+}
+
+impl fmt::Display for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Settings of a relay in the lab.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--datapath`.
+    pub datapath: Datapath,
+    /// `--max-peers`; small, so that starting is quick.
+    pub max_peers: u32,
+    /// More flags.
+    pub flags: Vec<String>,
+}
+
+impl Settings {
+    /// The lab's defaults with `datapath`.
+    pub fn new(datapath: Datapath) -> Self {
+        Self {
+            datapath,
+            max_peers: 1 << 15,
+            flags: Vec::new(),
+        }
+    }
+}
+
+/// A relay that serves. Dropping it kills it; [`Relay::stop`] ends it the proper way.
+#[derive(Debug)]
+pub struct Relay<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+    socket: PathBuf,
+    process: Process,
+    _dir: TempDir,
+}
+
+impl<'lab> Relay<'lab> {
+    /// Starts the relay on all its machine's interfaces and waits until it says READY.
+    ///
+    /// # Errors
+    /// No binary, or it ends or is not ready in time; the message holds its log.
+    pub fn start(lab: &'lab Lab, settings: &Settings) -> Result<Self> {
+        let binary = binary()?;
+        let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
+        let socket = dir.path().join("relay.sock");
+        let notify_path = dir.path().join("notify.sock");
+        let notify = UnixDatagram::bind(&notify_path)?;
+        notify.set_nonblocking(true)?;
+
+        let mut command = Command::new(&binary);
+        command.env("NOTIFY_SOCKET", &notify_path).arg("relay");
+        for interface in lab.relay_interfaces() {
+            command.args(["--iface", interface]);
+        }
+        for range in ["198.51.100.0/24", "203.0.113.0/24"] {
+            command.args(["--allow-non-global", range]);
+        }
+        command.args(["--datapath", settings.datapath.as_str()]);
+        command.args(["--max-peers", &settings.max_peers.to_string()]);
+        command.arg("--socket").arg(&socket).args(&settings.flags);
+
+        let mut process = lab.relay.spawn_command(Pids::Own, command)?;
+        process.wait_until("READY", READY_DEADLINE, || said_ready(&notify))?;
+        Ok(Self {
+            lab,
+            binary,
+            socket,
+            process,
+            _dir: dir,
+        })
+    }
+
+    /// What `shipworm status --json` says.
+    ///
+    /// # Errors
+    /// The relay does not answer.
+    pub fn status(&self) -> Result<Value> {
+        self.ask("status")
+    }
+
+    /// What `shipworm peers --json` says.
+    ///
+    /// # Errors
+    /// The relay does not answer.
+    pub fn peers(&self) -> Result<Value> {
+        self.ask("peers")
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What the daemon has logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Ends it by SIGTERM, and makes sure that nothing of it is left.
+    ///
+    /// # Errors
+    /// It exits with an error, or leaves its TUN device, socket or XDP program behind.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.process.terminate()?;
+        ensure!(
+            status.code() == Some(0),
+            "{status}\n{}",
+            self.process.output()
+        );
+        ensure!(!self.socket.exists(), "the control socket is left");
+        let interfaces = self.lab.relay.interfaces()?;
+        ensure!(
+            !interfaces.iter().any(|name| name == INTERFACE),
+            "the TUN device is left"
+        );
+        for interface in self.lab.relay_interfaces() {
+            ensure!(
+                !has_xdp_program(self.lab, interface)?,
+                "an XDP program is left on {interface}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    /// It cannot be reaped.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    fn ask(&self, what: &str) -> Result<Value> {
+        let json = self.lab.relay.run([
+            self.binary.as_os_str(),
+            what.as_ref(),
+            "--json".as_ref(),
+            "--socket".as_ref(),
+            self.socket.as_os_str(),
+        ])?;
+        serde_json::from_str(&json).with_context(|| format!("{what}: {json}"))
+    }
+}
+
+/// Whether an XDP program sits on one of the relay's interfaces.
+///
+/// # Errors
+/// No such interface.
+pub fn has_xdp_program(lab: &Lab, interface: &str) -> Result<bool> {
+    let json = lab
+        .relay
+        .run(["ip", "-j", "link", "show", "dev", interface])?;
+    let links: Value = serde_json::from_str(&json)?;
+    Ok(links[0].get("xdp").is_some())
+}
+
+/// The binary: `SHIPWORM_BIN`, or the one cargo has put near this program.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("SHIPWORM_BIN") {
+        return Ok(path.into());
+    }
+    let here = env::current_exe()?;
+    // target/PROFILE/xtask, target/PROFILE/deps/test-0123456789abcdef
+    here.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("shipworm"))
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!(
+                "no shipworm binary near {}: `cargo build -p relay-user` makes one, or SHIPWORM_BIN names one",
+                here.display()
+            )
+        })
+}
+
+fn said_ready(notify: &UnixDatagram) -> bool {
+    let mut buffer = [0; 4096];
+    while let Ok(len) = notify.recv(&mut buffer) {
+        if buffer[..len]
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == b"READY=1")
+        {
+            return true;
+        }
+    }
+    false
+}
