@@ -16,10 +16,6 @@ const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const OPTION_PREFIX_INFORMATION: u8 = 3;
 const OPTION_MTU: u8 = 5;
-/// A (autonomous address configuration) without L (on-link).
-const PREFIX_FLAGS: u8 = 0x40;
-const RETRANS_TIMER_MS: u32 = 2000;
-const LIFETIME_INFINITE_S: u32 = u32::MAX;
 
 /// Hop limit of both messages: proof that no router forwarded them (RFC 4861 6.1).
 pub const ND_HOP_LIMIT: u8 = 255;
@@ -219,6 +215,10 @@ impl RouterAdvertisement {
     /// The whole IPv6 packet: 88 bytes, 96 with an MTU.
     #[cfg(feature = "relay")]
     pub fn build(&self) -> Vec<u8> {
+        /// A (autonomous address configuration) without L (on-link).
+        const PREFIX_FLAGS: u8 = 0x40;
+        const RETRANS_TIMER_MS: u32 = 2000;
+        const LIFETIME_INFINITE_S: u32 = u32::MAX;
         let mut rest = Vec::with_capacity(52);
         rest.extend_from_slice(&[0; 8]);
         rest.extend_from_slice(&RETRANS_TIMER_MS.to_be_bytes());

@@ -23,6 +23,7 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, clippy::struct_field_names)] // The names of the file.
 struct Address {
     address: Ipv6Addr,
     bytes: String,
