@@ -42,6 +42,18 @@ impl Pcap {
     pub fn assert_checksums_right(&self) -> Result<Verdict> {
         assert_checksums_right(&self.path)
     }
+
+    /// The values of tshark `fields` in every frame that passes a display `filter`: one line
+    /// a frame, fields separated by tabs, occurrences by commas.
+    ///
+    /// # Errors
+    /// tshark does not know the filter or a field.
+    pub fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<String>> {
+        let mut arguments = vec!["-Y", filter];
+        arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+        let table = tshark(&self.path, &arguments)?;
+        Ok(table.lines().map(str::to_owned).collect())
+    }
 }
 
 /// Checks every IPv4, UDP, TCP and ICMPv6 checksum of a capture, inside Teredo too.
@@ -49,6 +61,21 @@ impl Pcap {
 /// # Errors
 /// A checksum is wrong, the capture is empty, or tshark cannot read it.
 pub fn assert_checksums_right(pcap: &Path) -> Result<Verdict> {
+    let fields = [
+        "frame.number",
+        "frame.protocols",
+        "ip.checksum.status",
+        "udp.checksum.status",
+        "tcp.checksum.status",
+        "icmpv6.checksum.status",
+    ];
+    let verdict = judge(&tshark(pcap, &fields.map(|field| ["-e", field]).concat())?)?;
+    ensure!(verdict.frames > 0, "the capture is empty");
+    Ok(verdict)
+}
+
+/// A table of fields, with Teredo decoded on the relay's port and all checksums checked.
+fn tshark(pcap: &Path, arguments: &[&str]) -> Result<String> {
     let decode = format!("udp.port=={RELAY_PORT},teredo");
     let output = Command::new("tshark")
         .args(["-n", "-r"])
@@ -57,16 +84,12 @@ pub fn assert_checksums_right(pcap: &Path) -> Result<Verdict> {
         .args(["-o", "ip.check_checksum:TRUE"])
         .args(["-o", "udp.check_checksum:TRUE"])
         .args(["-o", "tcp.check_checksum:TRUE"])
-        .args(["-e", "frame.number", "-e", "frame.protocols"])
-        .args(["-e", "ip.checksum.status", "-e", "udp.checksum.status"])
-        .args(["-e", "tcp.checksum.status", "-e", "icmpv6.checksum.status"])
+        .args(arguments)
         .output()
         .context("cannot run tshark")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "tshark: {stderr}");
-    let verdict = judge(&String::from_utf8_lossy(&output.stdout))?;
-    ensure!(verdict.frames > 0, "the capture is empty");
-    Ok(verdict)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn judge(table: &str) -> Result<Verdict> {

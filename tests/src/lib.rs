@@ -17,7 +17,8 @@
 //!
 //! Interfaces: in inet `lb-srv lb-rly lb-bench` and `lb-pub` to `lb-sym`; in v6r `lb-srv lb-rly
 //! lb-host`; in a NAT router `lb-wan` and `lb-nat`; in a client `lb-lan`; in bench `lb-v4`; in
-//! server, relay and host `lb-v4`, `lb-v6`. Client *i* binds UDP port 40000+*i*; the three cone
+//! server, relay and host `lb-v4`, `lb-v6`; in a one-armed relay `lb-nic`. A tagged leg has its
+//! addresses on a VLAN device, for example `lb-v4.100`. Client *i* binds UDP port 40000+*i*; the three cone
 //! NATs map it to 50000+*i*.
 //!
 //! A lab has no global names: any number of them run side by side, and one that is killed
@@ -27,18 +28,22 @@ mod capture;
 mod init;
 mod judge;
 mod leftovers;
+mod legs;
 mod many_addresses;
 pub mod miredo;
 mod nat;
 mod netns;
 mod node;
+mod packet_socket;
 mod ping;
 mod process;
 mod service;
 pub mod shipworm;
+mod tap;
 pub mod teredo_client;
 pub mod teredo_server;
 mod topology;
+mod vlan;
 mod wait;
 mod xdp_pass;
 
@@ -51,5 +56,6 @@ pub use node::Node;
 pub use ping::{Ping, PingReport};
 pub use process::{Pids, Process};
 pub use topology::{Cabling, Lab, Options, RELAY_PORT, Site};
+pub use vlan::VlanDevice;
 pub use wait::{wait_for, wait_for_some};
 pub use xdp_pass::XdpPass;

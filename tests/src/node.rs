@@ -134,6 +134,17 @@ impl Node {
             .with_context(|| format!("{}: no interface {interface}", self.name))
     }
 
+    /// Link-layer address of an interface, as `ip` prints it.
+    ///
+    /// # Errors
+    /// No such interface.
+    pub fn mac(&self, interface: &str) -> Result<String> {
+        let json = self.run(["ip", "-j", "link", "show", "dev", interface])?;
+        let links: serde_json::Value = serde_json::from_str(&json)?;
+        let mac = links[0]["address"].as_str().map(str::to_owned);
+        mac.with_context(|| format!("{}: {interface} has no address", self.name))
+    }
+
     /// Names of all interfaces.
     ///
     /// # Errors

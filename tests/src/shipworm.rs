@@ -98,6 +98,11 @@ impl<'lab> Relay<'lab> {
         for interface in lab.relay_interfaces() {
             command.args(["--iface", interface]);
         }
+        if !lab.relay_vlans().is_empty() {
+            // The addresses are on the VLAN devices, which may be stand-ins.
+            command.args(["--bind", &Lab::RELAY_V4.to_string()]);
+            command.args(["--native-address", &Lab::RELAY_V6.to_string()]);
+        }
         for range in ["198.51.100.0/24", "203.0.113.0/24"] {
             command.args(["--allow-non-global", range]);
         }

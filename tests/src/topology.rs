@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::legs::{self, Legs};
 use crate::nat;
-use crate::{Nat, Node, XdpPass};
+use crate::{Nat, Node, VlanDevice};
 
 /// The relay's UDP port.
 pub const RELAY_PORT: u16 = 3545;
@@ -30,6 +31,10 @@ pub struct Options {
     pub nats: Vec<Nat>,
     /// Interfaces of the relay.
     pub cabling: Cabling,
+    /// VLAN identifiers of the relay's IPv4 leg, outermost first; none for untagged.
+    pub ipv4_vlan: Vec<u16>,
+    /// VLAN identifiers of the relay's IPv6 leg, outermost first; none for untagged.
+    pub ipv6_vlan: Vec<u16>,
 }
 
 impl Default for Options {
@@ -38,6 +43,8 @@ impl Default for Options {
         Self {
             nats: Nat::ALL.to_vec(),
             cabling: Cabling::TwoArmed,
+            ipv4_vlan: Vec::new(),
+            ipv6_vlan: Vec::new(),
         }
     }
 }
@@ -83,7 +90,7 @@ pub struct Lab {
     sites: Vec<Site>,
     cabling: Cabling,
     dir: TempDir,
-    _far_ends: Vec<XdpPass>,
+    legs: Legs,
 }
 
 impl Lab {
@@ -119,9 +126,9 @@ impl Lab {
         let server = server_machine(&inet, &v6r)?;
         let host = host_machine(&v6r)?;
         let bench = bench_machine(&inet)?;
-        let far_ends = match options.cabling {
-            Cabling::TwoArmed => two_arms(&inet, &v6r, &relay)?,
-            Cabling::OneArmed => one_arm(&inet, &v6r, &relay)?,
+        let legs = match options.cabling {
+            Cabling::TwoArmed => legs::two_arms(&inet, &v6r, &relay, options)?,
+            Cabling::OneArmed => legs::one_arm(&inet, &v6r, &relay, options)?,
         };
         let mut sites = Vec::new();
         for nat in &options.nats {
@@ -137,7 +144,7 @@ impl Lab {
             sites,
             cabling: options.cabling,
             dir,
-            _far_ends: far_ends,
+            legs,
         })
     }
 
@@ -171,6 +178,11 @@ impl Lab {
             Cabling::TwoArmed => vec![(&self.inet, "lb-rly"), (&self.v6r, "lb-rly")],
             Cabling::OneArmed => vec![(&self.inet, "lb-rly")],
         }
+    }
+
+    /// The relay's own VLAN devices: that of the IPv4 leg, then that of the IPv6 leg.
+    pub fn relay_vlans(&self) -> &[VlanDevice] {
+        &self.legs.relay_vlans
     }
 
     /// A directory for files of this lab, removed with it. Everybody may read there.
@@ -261,56 +273,6 @@ fn bench_machine(inet: &Node) -> Result<Node> {
         "route add default via 198.51.100.97",
     ])?;
     Ok(bench)
-}
-
-fn two_arms(inet: &Node, v6r: &Node, relay: &Node) -> Result<Vec<XdpPass>> {
-    cable(inet, "lb-rly", relay, "lb-v4")?;
-    cable(v6r, "lb-rly", relay, "lb-v6")?;
-    inet.ip(&["addr add 203.0.113.17/28 dev lb-rly"])?;
-    v6r.ip(&[
-        "addr add 2001:db8:1::1/64 dev lb-rly nodad",
-        "-6 route add 2001::/32 via 2001:db8:1::2",
-    ])?;
-    relay.ip(&[
-        "addr add 203.0.113.18/28 dev lb-v4",
-        "addr add 2001:db8:1::2/64 dev lb-v6 nodad",
-        "route add default via 203.0.113.17",
-        "-6 route add default via 2001:db8:1::1",
-    ])?;
-    Ok(vec![far_end(inet)?, far_end(v6r)?])
-}
-
-/// Here inet is also the relay's IPv6 router, with a cable of its own to v6r.
-fn one_arm(inet: &Node, v6r: &Node, relay: &Node) -> Result<Vec<XdpPass>> {
-    cable(inet, "lb-rly", relay, "lb-nic")?;
-    cable(inet, "lb-v6r", v6r, "lb-inet")?;
-    inet.ip(&[
-        "addr add 203.0.113.17/28 dev lb-rly",
-        "addr add 2001:db8:1::1/64 dev lb-rly nodad",
-        "addr add 2001:db8:4::1/64 dev lb-v6r nodad",
-        "-6 route add 2001::/32 via 2001:db8:1::2",
-        "-6 route add default via 2001:db8:4::2",
-    ])?;
-    v6r.ip(&[
-        "addr add 2001:db8:4::2/64 dev lb-inet nodad",
-        "-6 route add 2001::/32 via 2001:db8:4::1",
-        "-6 route add 2001:db8:1::/64 via 2001:db8:4::1",
-    ])?;
-    relay.ip(&[
-        "addr add 203.0.113.18/28 dev lb-nic",
-        "addr add 2001:db8:1::2/64 dev lb-nic nodad",
-        "route add default via 203.0.113.17",
-        "-6 route add default via 2001:db8:1::1",
-    ])?;
-    Ok(vec![far_end(inet)?])
-}
-
-/// Prepares the far end of a relay's cable for frames from an XDP program.
-fn far_end(node: &Node) -> Result<XdpPass> {
-    let pass = XdpPass::attach(node, "lb-rly")?;
-    // The program turned it on, and merged packets would not be those that travelled.
-    node.run(["ethtool", "-K", "lb-rly", "gro", "off"])?;
-    Ok(pass)
 }
 
 fn site(nat: Nat, inet: &Node, dir: &Path) -> Result<Site> {

@@ -85,12 +85,58 @@ fn a_one_armed_relay_reaches_both_internets_through_one_interface() {
     let lab = Lab::new(&Options {
         nats: Vec::new(),
         cabling: Cabling::OneArmed,
+        ..Options::default()
     })
     .unwrap();
     let report = Ping::times(2).run(&lab.relay, Lab::HOST).unwrap();
     assert!(report.is_perfect(), "{report:?}");
     let server = Lab::SERVER_V4.to_string();
     lab.relay.run(["ping", "-c1", "-W2", &server]).unwrap();
+}
+
+/// Whether the relay reaches a native host and the server, and both legs carry `tags` alone.
+fn assert_tagged_legs_work(cabling: Cabling, ipv4: &[u16], ipv6: &[u16]) {
+    let lab = Lab::new(&Options {
+        nats: Vec::new(),
+        cabling,
+        ipv4_vlan: ipv4.to_vec(),
+        ipv6_vlan: ipv6.to_vec(),
+    })
+    .unwrap();
+    let captures = Capture::of_relay(&lab).unwrap();
+    let report = Ping::times(2).run(&lab.relay, Lab::HOST).unwrap();
+    assert!(report.is_perfect(), "{report:?}");
+    let server = Lab::SERVER_V4.to_string();
+    lab.relay.run(["ping", "-c1", "-W2", &server]).unwrap();
+    let mut echoes = 0;
+    for capture in captures {
+        let pcap = capture.stop().unwrap();
+        for (ids, filter) in [(ipv4, "icmp"), (ipv6, "icmpv6.type==128")] {
+            let expected = match ids {
+                [] => "\t".to_owned(),
+                [only] => format!("\t{only}"),
+                [outer, inner] => format!("{outer}\t{inner}"),
+                more => panic!("too many tags: {more:?}"),
+            };
+            for line in pcap.fields(filter, &["ieee8021ad.id", "vlan.id"]).unwrap() {
+                assert_eq!(line, expected, "{filter}");
+                echoes += 1;
+            }
+        }
+    }
+    assert_eq!(echoes, 4, "two of each family at least once");
+}
+
+#[test]
+fn either_leg_may_be_tagged_once_or_twice() {
+    assert_tagged_legs_work(Cabling::TwoArmed, &[100], &[]);
+    assert_tagged_legs_work(Cabling::TwoArmed, &[], &[200]);
+    assert_tagged_legs_work(Cabling::TwoArmed, &[7, 100], &[200]);
+}
+
+#[test]
+fn one_cable_carries_both_legs_in_two_vlans() {
+    assert_tagged_legs_work(Cabling::OneArmed, &[100], &[200]);
 }
 
 #[test]
