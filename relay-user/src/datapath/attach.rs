@@ -1,0 +1,143 @@
+//! Putting the program on a port.
+
+use aya::programs::xdp::{XdpLink, XdpMode};
+use relay_common::{Egress, Port, maps};
+use tracing::{info, warn};
+
+use super::pod::Pod;
+use super::{Datapath, Mode, refusal, relay_program};
+use crate::error::StartError;
+use crate::net::{self, Link, LinkKind};
+
+/// A port the program is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedPort {
+    /// Name of the interface.
+    pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Its driver; empty where unknown.
+    pub driver: String,
+    /// How the program is attached.
+    pub mode: Mode,
+    /// Receive queues that have a slot for an `AF_XDP` socket.
+    pub queues: u32,
+    /// Slot of queue 0, see [`Datapath::set_socket`].
+    pub xsk_base: u32,
+}
+
+/// An attached port and what keeps it attached.
+pub(super) struct Attachment {
+    pub(super) port: AttachedPort,
+    /// What is in the map of ports.
+    pub(super) entry: Port,
+    /// Detaches when dropped.
+    _link: XdpLink,
+}
+
+impl Datapath {
+    /// Attaches the program to `port`, with `AF_XDP` slots for `rx_queues` receive queues
+    /// ([`net::rx_queues`]). Only devices with an Ethernet header can be ports; that of a VLAN
+    /// device is found by [`Snapshot::port_of`](net::Snapshot::port_of).
+    ///
+    /// # Errors
+    /// What the driver or the kernel refuses and why; nothing is left attached or entered then.
+    pub fn attach(&mut self, port: &Link, rx_queues: u32) -> Result<AttachedPort, StartError> {
+        refuse_by_kind(port)?;
+        if !port.up {
+            warn!(
+                iface = port.name,
+                "the port is down: nothing is relayed until it is up"
+            );
+        }
+        let driver = net::driver(&port.name).unwrap_or_default();
+        let free_slots = maps::MAX_SOCKETS.saturating_sub(self.next_socket_slot);
+        let queues = rx_queues.min(free_slots);
+        if queues < rx_queues {
+            warn!(
+                iface = port.name,
+                "only {queues} of {rx_queues} receive queues get an AF_XDP socket"
+            );
+        }
+        let entry = Port {
+            mac: port.mac,
+            reserved: [0; 2],
+            xsk_base: self.next_socket_slot,
+            xsk_queues: queues,
+        };
+        // The maps come first: the first frame must find its port in them.
+        let link = self
+            .enter_port(port, entry)
+            .and_then(|()| self.attach_program(port, &driver))
+            .inspect_err(|_| self.maps.forget_port(port.index))?;
+
+        let attached = AttachedPort {
+            name: port.name.clone(),
+            ifindex: port.index,
+            driver,
+            mode: self.mode,
+            queues,
+            xsk_base: self.next_socket_slot,
+        };
+        info!(iface = attached.name, driver = attached.driver, mode = %attached.mode, queues, "attached");
+        self.next_socket_slot += queues;
+        self.egress.insert(port.index, untagged(port.index));
+        self.attached.push(Attachment {
+            port: attached.clone(),
+            entry,
+            _link: link,
+        });
+        Ok(attached)
+    }
+
+    fn enter_port(&mut self, port: &Link, entry: Port) -> Result<(), StartError> {
+        let ifindex = port.index;
+        let maps = &mut self.maps;
+        let ports = maps.ports.insert(ifindex, Pod(entry), 0);
+        ports
+            .and_then(|()| maps.egress.insert(ifindex, Pod(untagged(ifindex)), 0))
+            .map_err(|error| refusal::map(port, &error))?;
+        maps.devices
+            .insert(ifindex, ifindex, None, 0)
+            .map_err(|error| refusal::map(port, &error))
+    }
+
+    fn attach_program(&mut self, port: &Link, driver: &str) -> Result<XdpLink, StartError> {
+        let mode = match self.mode {
+            Mode::Xdp => XdpMode::Driver,
+            Mode::XdpGeneric => XdpMode::Skb,
+        };
+        let refuse = |error| refusal::attach(port, driver, self.mode, &error);
+        let program = relay_program(&mut self.ebpf)?;
+        let id = program
+            .attach_to_if_index(port.index, mode)
+            .map_err(refuse)?;
+        program.take_link(id).map_err(refuse)
+    }
+}
+
+fn untagged(ifindex: u32) -> Egress {
+    Egress {
+        port_ifindex: ifindex,
+        ..Egress::default()
+    }
+}
+
+fn refuse_by_kind(port: &Link) -> Result<(), StartError> {
+    let refuse =
+        |cause: &str, next: &str| Err(StartError::new("--iface", port.name.as_str(), cause, next));
+    match &port.kind {
+        LinkKind::Other(kind) if kind == "loopback" => refuse(
+            "the loopback device has no neighbours to relay for",
+            "name an Ethernet interface",
+        ),
+        LinkKind::Vlan { .. } => refuse(
+            "a VLAN device cannot run an XDP program",
+            "name the port it stands on",
+        ),
+        LinkKind::Physical | LinkKind::Veth | LinkKind::Other(_) if port.mac == [0; 6] => {
+            refuse("not an Ethernet interface", "name an Ethernet interface")
+        }
+        LinkKind::Physical | LinkKind::Veth | LinkKind::Other(_) => Ok(()),
+    }
+}

@@ -1,0 +1,311 @@
+//! The fast path seen from user space: loading the XDP program, attaching it, keeping its maps
+//! in step with the machine.
+//!
+//! ```text
+//! Settings ─► Datapath::load ─► attach(port) ... ─► reconcile(snapshot) whenever the machine changes
+//!                 │
+//!                 └─ peers(), counters(), probes(), set_socket(): handles for the slow path
+//! ```
+//!
+//! # Limits of native XDP
+//!
+//! Drivers refuse it for reasons of their own; [`Datapath::attach`] says which. One limit shows
+//! only with traffic: encapsulation moves the head of the frame 28 bytes forward (and 4 for
+//! each VLAN tag added), and a driver that leaves less room in front of a frame (gVNIC leaves 2 bytes) loses
+//! it as [`NoHeadroom`](relay_common::Reason::NoHeadroom). `--datapath xdp-generic` has the room there.
+
+mod attach;
+mod bpf_peers;
+mod memory_peers;
+mod peer_map;
+mod peers;
+mod pod;
+mod readers;
+mod refusal;
+mod requirements;
+mod staged_peers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::sync::Arc;
+
+use aya::maps::{DevMapHash, MapData, PerCpuArray, RingBuf, XskMap};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use relay_common::{Counter, Egress, PeerEntry, PeerKey, Port, RelayConfig, maps};
+use tracing::{info, warn};
+
+pub use attach::AttachedPort;
+pub use bpf_peers::BpfPeers;
+pub use memory_peers::MemoryPeers;
+pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
+pub use readers::{CounterReader, ProbeEvents};
+pub use staged_peers::StagedPeers;
+
+use crate::error::StartError;
+use crate::net::Snapshot;
+use crate::slowpath::xsk::PUNT_FRAME_MAX;
+use attach::Attachment;
+use pod::Pod;
+
+/// The XDP program, built and embedded by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-relay"));
+
+/// The name of the program in [`OBJECT`].
+const PROGRAM: &str = "relay";
+/// The name of its configuration block.
+const CONFIG: &str = "CONFIG";
+
+type BpfHash<K, V> = aya::maps::HashMap<MapData, K, V>;
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Native: the driver runs it (`--datapath xdp`).
+    Xdp,
+    /// Generic: the kernel's stack runs it, on any device and slowly (`--datapath xdp-generic`).
+    XdpGeneric,
+}
+
+impl Mode {
+    /// The name by which `--datapath` knows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the program is loaded with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How it will be attached.
+    pub mode: Mode,
+    /// The service socket.
+    pub service: SocketAddrV4,
+    /// Largest inner packet in bytes (R-19).
+    pub tunnel_mtu: u16,
+    /// The interface from whose point of view routes are looked up: the relay's TUN device.
+    pub fib_ifindex: u32,
+    /// Capacity of the peer table.
+    pub max_peers: u32,
+    /// Random key of the IPv4 identification (invariant 7).
+    pub id_key: u64,
+}
+
+/// The loaded program and its maps. Dropping it takes the program off every port, then frees the maps.
+pub struct Datapath {
+    // Fields are dropped in order: links before the program and its maps.
+    attached: Vec<Attachment>,
+    ebpf: Ebpf,
+    mode: Mode,
+    maps: Maps,
+    /// What is in the map of that name.
+    egress: HashMap<u32, Egress>,
+    next_socket_slot: u32,
+}
+
+struct Maps {
+    peers: BpfPeers,
+    counters: Arc<PerCpuArray<MapData, Pod<Counter>>>,
+    ports: BpfHash<u32, Pod<Port>>,
+    egress: BpfHash<u32, Pod<Egress>>,
+    devices: DevMapHash<MapData>,
+    sockets: XskMap<MapData>,
+    probes: Option<RingBuf<MapData>>,
+}
+
+impl Datapath {
+    /// Loads the program; nothing is attached yet.
+    ///
+    /// # Minimum kernel version
+    /// 5.18, for XDP programs that take multi-buffer frames.
+    ///
+    /// # Errors
+    /// Kernel too old, capabilities missing, no memory for the peer table, or the verifier's refusal.
+    pub fn load(settings: &Settings) -> Result<Self, StartError> {
+        requirements::check(settings.mode)?;
+        requirements::lift_locked_memory_limit();
+        let config = Pod(RelayConfig {
+            id_key: settings.id_key,
+            fib_ifindex: settings.fib_ifindex,
+            service_ipv4: settings.service.ip().octets(),
+            service_port: settings.service.port().to_be_bytes(),
+            tunnel_mtu: settings.tunnel_mtu,
+            punt_frame_max: PUNT_FRAME_MAX,
+        });
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(maps::PEERS, settings.max_peers)
+            .override_global(CONFIG, &config, true)
+            .load(OBJECT)
+            .map_err(|error| refusal::load(settings, &error))?;
+        let program = relay_program(&mut ebpf)?;
+        program
+            .load()
+            .map_err(|error| refusal::load(settings, &error))?;
+        let maps = Maps::take(&mut ebpf)?;
+        Ok(Self {
+            attached: Vec::new(),
+            ebpf,
+            mode: settings.mode,
+            maps,
+            egress: HashMap::new(),
+            next_socket_slot: 0,
+        })
+    }
+
+    /// A handle on the peer table.
+    pub fn peers(&self) -> BpfPeers {
+        self.maps.peers.clone()
+    }
+
+    /// A handle on the fast path's counters.
+    pub fn counters(&self) -> CounterReader {
+        CounterReader::new(Arc::clone(&self.maps.counters))
+    }
+
+    /// The reader of probe requests (R-53); `None` from the second call on, for there is one ring.
+    pub fn probes(&mut self) -> Option<ProbeEvents> {
+        self.maps.probes.take().map(ProbeEvents::new)
+    }
+
+    /// Gives punted frames of the queue behind `slot` ([`AttachedPort::xsk_base`] plus the
+    /// queue's number) to an `AF_XDP` socket bound to that port and queue. When the socket is closed,
+    /// the slot empties itself and the frames take the kernel's way again.
+    ///
+    /// # Errors
+    /// The kernel's refusal: no such slot, or not an `AF_XDP` socket.
+    pub fn set_socket(&mut self, slot: u32, socket: impl AsFd) -> io::Result<()> {
+        self.maps
+            .sockets
+            .set(slot, socket.as_fd().as_raw_fd(), 0)
+            .map_err(io::Error::other)
+    }
+
+    /// The ports the program is attached to.
+    pub fn attached(&self) -> Vec<AttachedPort> {
+        self.attached.iter().map(|a| a.port.clone()).collect()
+    }
+
+    /// Brings the maps in step with the machine: MAC addresses of the ports, the VLAN devices on
+    /// them, ports that are gone. Call it after the last [`attach`](Self::attach) and
+    /// whenever [`net::watch`](crate::net::watch) reports a change.
+    pub fn reconcile(&mut self, snapshot: &Snapshot) {
+        self.reconcile_ports(snapshot);
+        let ports: HashSet<u32> = self.attached.iter().map(|a| a.port.ifindex).collect();
+        let wanted = snapshot.egress(&ports);
+        for gone in self.egress.keys().filter(|i| !wanted.contains_key(i)) {
+            log_refusal("EGRESS", self.maps.egress.remove(gone));
+        }
+        for (ifindex, egress) in &wanted {
+            if self.egress.get(ifindex) != Some(egress) {
+                log_refusal("EGRESS", self.maps.egress.insert(ifindex, Pod(*egress), 0));
+            }
+        }
+        self.egress = wanted;
+    }
+
+    fn reconcile_ports(&mut self, snapshot: &Snapshot) {
+        let Self { attached, maps, .. } = self;
+        attached.retain_mut(|attachment| {
+            let ifindex = attachment.port.ifindex;
+            let Some(link) = snapshot.by_index(ifindex) else {
+                warn!(iface = attachment.port.name, "the port is gone");
+                maps.forget_port(ifindex);
+                return false;
+            };
+            attachment.port.name.clone_from(&link.name);
+            if attachment.entry.mac != link.mac {
+                info!(iface = link.name, "the port has a new MAC address");
+                attachment.entry.mac = link.mac;
+                log_refusal(
+                    "PORTS",
+                    maps.ports.insert(ifindex, Pod(attachment.entry), 0),
+                );
+            }
+            true
+        });
+    }
+
+    /// Takes the program off every port, then frees program and maps.
+    pub fn detach(self) {
+        drop(self);
+    }
+}
+
+impl fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datapath")
+            .field("mode", &self.mode)
+            .field("attached", &self.attached())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf) -> Result<Self, StartError> {
+        let peers: BpfHash<Pod<PeerKey>, Pod<PeerEntry>> = take_map(ebpf, maps::PEERS)?;
+        Ok(Self {
+            peers: BpfPeers::new(&peers)
+                .map_err(|error| StartError::new("map", maps::PEERS, error.to_string(), ""))?,
+            counters: Arc::new(take_map(ebpf, maps::COUNTERS)?),
+            ports: take_map(ebpf, maps::PORTS)?,
+            egress: take_map(ebpf, maps::EGRESS)?,
+            devices: take_map(ebpf, maps::DEVICES)?,
+            sockets: take_map(ebpf, maps::SOCKETS)?,
+            probes: Some(take_map(ebpf, maps::PROBES)?),
+        })
+    }
+
+    /// Removes what names the port. What is not there any more need not be removed.
+    fn forget_port(&mut self, ifindex: u32) {
+        let _ = self.ports.remove(&ifindex);
+        let _ = self.devices.remove(ifindex);
+        let _ = self.egress.remove(&ifindex);
+    }
+}
+
+/// A mismatch between the embedded program and this loader is a broken build.
+fn broken_build(what: &str, name: &str, cause: impl Into<String>) -> StartError {
+    StartError::new(
+        what,
+        name,
+        cause,
+        "this binary was built wrong, build it again",
+    )
+}
+
+fn relay_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, StartError> {
+    ebpf.program_mut(PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| broken_build("program", PROGRAM, "not in the embedded object"))
+}
+
+fn take_map<M>(ebpf: &mut Ebpf, name: &str) -> Result<M, StartError>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| broken_build("map", name, "not in the embedded object"))?;
+    M::try_from(map).map_err(|error| broken_build("map", name, error.to_string()))
+}
+
+/// A map that cannot follow the machine leaves a route to the slow path: worth a line, not the end.
+fn log_refusal<T, E: fmt::Display>(map: &str, result: Result<T, E>) {
+    if let Err(error) = result {
+        warn!(map, %error, "cannot bring the map in step with the machine");
+    }
+}

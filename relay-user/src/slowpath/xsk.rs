@@ -1,0 +1,305 @@
+//! The socket through which punted frames reach user space (`AF_XDP`).
+//!
+//! One socket for each receive queue, one buffer area for each socket, receive only. Copy mode
+//! unless asked otherwise: zero-copy drivers have crashed or stalled machines when the process went away.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use xsk_rs::config::{
+    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags,
+};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+
+/// Size of a buffer.
+const BUFFER_BYTES: u32 = 2048;
+
+/// What the kernel keeps free in front of each frame.
+const XDP_HEADROOM_BYTES: u32 = 256;
+
+/// Longest frame an `AF_XDP` socket takes; the program leaves longer ones to the kernel.
+pub const PUNT_FRAME_MAX: u32 = BUFFER_BYTES - XDP_HEADROOM_BYTES;
+
+/// Buffers of one socket, and so the frames that may wait in it (16 MiB).
+const BUFFERS: u32 = 8192;
+
+/// The rings of the transmit side, which are not used but must be there.
+const UNUSED_RING: u32 = 64;
+
+/// Frames taken from the ring at once.
+const BATCH_MAX: usize = 64;
+
+/// How long a worker sleeps at most before it looks whether it should stop.
+const STOP_CHECK_MS: i32 = 100;
+
+/// How often the kernel's drop counters are read.
+const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An `AF_XDP` socket bound to one receive queue of one port.
+///
+/// Frames come once the program redirects them here
+/// ([`Datapath::set_socket`](crate::datapath::Datapath::set_socket)). Dropping it closes it, and
+/// the queue's frames take the kernel's way again.
+pub struct PuntSocket {
+    buffers: Buffers,
+    counters: Arc<PuntCounters>,
+    statistics_due: Instant,
+    // The transmit side is part of the socket.
+    _tx: TxQueue,
+    _completion: CompQueue,
+}
+
+/// The buffers and the two rings they go round: fill (the kernel's to write) and receive (ours to read).
+///
+/// A descriptor is either with the kernel or in the first places of `batch` while a
+/// [`Batch`] is alive; nothing else holds one.
+struct Buffers {
+    umem: Umem,
+    rx: RxQueue,
+    fill: FillQueue,
+    batch: Vec<FrameDesc>,
+}
+
+/// Frames received and not yet given back to the kernel, which dropping it does.
+struct Batch<'a> {
+    buffers: &'a mut Buffers,
+    len: usize,
+}
+
+impl PuntSocket {
+    /// Opens a socket on receive queue `queue` of `ifname`. `zero_copy` is refused by drivers
+    /// without it and ignored with `generic` XDP, which has none.
+    ///
+    /// # Errors
+    /// No such interface or queue (`EINVAL`), queue taken by another `AF_XDP` socket (`EBUSY`),
+    /// `CAP_NET_RAW` missing (`EPERM`), no zero copy (`EOPNOTSUPP`), no memory.
+    pub fn open(ifname: &str, queue: u32, zero_copy: bool, generic: bool) -> io::Result<Self> {
+        let interface: Interface = ifname.parse().map_err(io::Error::other)?;
+        let umem_config = UmemConfig::builder()
+            .frame_size(FrameSize::new(BUFFER_BYTES).map_err(io::Error::other)?)
+            .fill_queue_size(ring(BUFFERS)?)
+            .comp_queue_size(ring(UNUSED_RING)?)
+            .build()
+            .map_err(io::Error::other)?;
+        let count = NonZeroU32::new(BUFFERS).ok_or(io::ErrorKind::InvalidInput)?;
+        let (umem, descriptors) = Umem::new(umem_config, count, false).map_err(os_error)?;
+
+        let copy = if zero_copy && !generic {
+            BindFlags::XDP_ZEROCOPY
+        } else {
+            BindFlags::XDP_COPY
+        };
+        let mode = if generic {
+            XdpFlags::XDP_FLAGS_SKB_MODE
+        } else {
+            XdpFlags::XDP_FLAGS_DRV_MODE
+        };
+        let socket_config = SocketConfig::builder()
+            .rx_queue_size(ring(BUFFERS)?)
+            .tx_queue_size(ring(UNUSED_RING)?)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .xdp_flags(mode)
+            .bind_flags(copy | BindFlags::XDP_USE_NEED_WAKEUP)
+            .build();
+        // SAFETY: the buffer area is this socket's alone, so the pair of interface and queue
+        // cannot be bound to it yet, and the library loads no program.
+        let (tx, rx, rings) =
+            unsafe { Socket::new(socket_config, &umem, &interface, queue) }.map_err(os_error)?;
+        let (mut fill, completion) = rings.ok_or(io::ErrorKind::InvalidData)?;
+        // SAFETY: the descriptors are those of this buffer area, never handed out before. The
+        // ring has a place for each of them.
+        unsafe { fill.produce(&descriptors) };
+        Ok(Self {
+            buffers: Buffers {
+                umem,
+                rx,
+                fill,
+                batch: vec![FrameDesc::default(); BATCH_MAX],
+            },
+            counters: Arc::default(),
+            statistics_due: Instant::now(),
+            _tx: tx,
+            _completion: completion,
+        })
+    }
+
+    /// The socket, for the program's map of sockets.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as the rings, which live as long as `self`.
+        unsafe { BorrowedFd::borrow_raw(self.buffers.rx.fd().as_raw_fd()) }
+    }
+
+    /// What it received and lost so far; readable from any thread while the socket is served.
+    pub fn counters(&self) -> Arc<PuntCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Hands every frame to `sink` until `stop`.
+    ///
+    /// # Errors
+    /// Those of [`receive`](Self::receive).
+    pub fn run(&mut self, stop: &AtomicBool, mut sink: impl FnMut(&[u8])) -> io::Result<()> {
+        while !stop.load(Relaxed) {
+            self.receive(STOP_CHECK_MS, &mut sink)?;
+        }
+        Ok(())
+    }
+
+    /// Waits up to `timeout_ms` for frames, hands a batch of them to `sink` and says how many.
+    ///
+    /// # Errors
+    /// Those of `poll`; an interruption counts as a time-out.
+    pub fn receive(&mut self, timeout_ms: i32, mut sink: impl FnMut(&[u8])) -> io::Result<usize> {
+        let mut batch = self.buffers.consume();
+        if batch.len == 0 {
+            drop(batch);
+            self.buffers.rx.poll(timeout_ms)?;
+            batch = self.buffers.consume();
+        }
+        let mut bytes = 0;
+        for frame in batch.frames() {
+            bytes += frame.len();
+            sink(frame);
+        }
+        let frames = batch.len;
+        drop(batch);
+        self.buffers.wake_if_asked()?;
+        self.count(frames, bytes);
+        Ok(frames)
+    }
+
+    fn count(&mut self, frames: usize, bytes: usize) {
+        self.counters.frames.fetch_add(frames as u64, Relaxed);
+        self.counters.bytes.fetch_add(bytes as u64, Relaxed);
+        let now = Instant::now();
+        if now < self.statistics_due {
+            return;
+        }
+        self.statistics_due = now + STATISTICS_INTERVAL;
+        if let Ok(kernel) = self.buffers.rx.fd().xdp_statistics() {
+            let counters = &self.counters;
+            counters.rx_dropped.store(kernel.rx_dropped(), Relaxed);
+            counters.rx_ring_full.store(kernel.rx_ring_full(), Relaxed);
+            let empty = kernel.rx_fill_ring_empty_descs();
+            counters.fill_ring_empty.store(empty, Relaxed);
+        }
+    }
+}
+
+impl AsFd for PuntSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
+impl fmt::Debug for PuntSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PuntSocket")
+            .field("fd", &self.fd())
+            .field("statistics", &self.counters.read())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Buffers {
+    fn consume(&mut self) -> Batch<'_> {
+        // SAFETY: the batch is dropped before the next one is taken (it borrows `self`), so the
+        // descriptors overwritten here have gone back to the kernel.
+        let len = unsafe { self.rx.consume(&mut self.batch) };
+        Batch { buffers: self, len }
+    }
+
+    /// With need-wakeup a driver that ran out of buffers sleeps until it is told of new ones.
+    fn wake_if_asked(&mut self) -> io::Result<()> {
+        if self.fill.needs_wakeup() {
+            self.fill.wakeup(self.rx.fd_mut(), 0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Batch<'_> {
+    fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let Buffers { umem, batch, .. } = &*self.buffers;
+        batch[..self.len].iter().map(move |descriptor| {
+            // SAFETY: the descriptor came from this buffer area's receive ring and goes back to
+            // the kernel only when `self` is dropped; nobody writes the buffer until then.
+            unsafe { umem.data(descriptor) }.contents()
+        })
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let Buffers { fill, batch, .. } = &mut *self.buffers;
+        // SAFETY: the descriptors are this buffer area's, came from the receive ring and are
+        // given back exactly once. The fill ring has a place for every buffer there is.
+        unsafe { fill.produce(&batch[..self.len]) };
+    }
+}
+
+/// What a [`PuntSocket`] received and lost.
+#[derive(Debug, Default)]
+pub struct PuntCounters {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    rx_dropped: AtomicU64,
+    rx_ring_full: AtomicU64,
+    fill_ring_empty: AtomicU64,
+}
+
+/// Values of [`PuntCounters`] at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PuntStatistics {
+    /// Frames received.
+    pub frames: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Frames the kernel lost for reasons of its own, such as no buffer or a frame too long.
+    pub rx_dropped: u64,
+    /// Frames lost because the receive ring was full: the worker is too slow.
+    pub rx_ring_full: u64,
+    /// Times the kernel found no free buffer: the worker is too slow.
+    pub fill_ring_empty: u64,
+}
+
+impl PuntCounters {
+    /// The values now; what the kernel lost is at most half a second old while the socket is served.
+    pub fn read(&self) -> PuntStatistics {
+        PuntStatistics {
+            frames: self.frames.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            rx_dropped: self.rx_dropped.load(Relaxed),
+            rx_ring_full: self.rx_ring_full.load(Relaxed),
+            fill_ring_empty: self.fill_ring_empty.load(Relaxed),
+        }
+    }
+}
+
+fn ring(size: u32) -> io::Result<QueueSize> {
+    QueueSize::new(size).map_err(io::Error::other)
+}
+
+/// The system's error number below the library's words.
+fn os_error(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let number = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    match number {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::other(error),
+    }
+}
+
+/// A worker thread owns its socket.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<PuntSocket>();
+};
