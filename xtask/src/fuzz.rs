@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::setup::{self, Need};
 use crate::sh::{cargo, root, sh};
 
 /// What a fuzzer is fed to.
@@ -35,6 +36,7 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
 
 impl Fuzz {
     pub(crate) fn run(self) -> Result<()> {
+        setup::ensure(&[Need::Fuzz])?;
         let name = match self.target {
             Target::Payload => "payload",
             Target::Icmp6 => "icmp6",

@@ -14,7 +14,9 @@ pub(crate) struct Lint {}
 impl Lint {
     #[expect(clippy::unused_self, reason = "every job has the same shape")]
     pub(crate) fn run(self) -> Result<()> {
-        format_sources().args(["--check"]).run()?;
+        for sources in format_sources() {
+            sources.args(["--check"]).run()?;
+        }
         tidy::check()?;
         setup::ensure(&[Need::Build, Need::Lint])?;
         clippy(&["--workspace", "--all-targets"])?;
@@ -35,12 +37,16 @@ pub(crate) struct Fmt {}
 impl Fmt {
     #[expect(clippy::unused_self, reason = "every job has the same shape")]
     pub(crate) fn run(self) -> Result<()> {
-        format_sources().run()
+        format_sources().into_iter().try_for_each(Sh::run)
     }
 }
 
-fn format_sources() -> Sh {
-    cargo("format the sources").args(["fmt", "--all"])
+/// The fuzzers are a workspace of their own.
+fn format_sources() -> [Sh; 2] {
+    [
+        cargo("format the sources").args(["fmt", "--all"]),
+        cargo("format the fuzzers").args(["fmt", "--manifest-path", "fuzz/Cargo.toml"]),
+    ]
 }
 
 fn clippy(selection: &[&str]) -> Result<()> {

@@ -79,6 +79,8 @@ pub(crate) enum Need {
     Network,
     /// To lint.
     Lint,
+    /// To feed random input.
+    Fuzz,
 }
 
 /// Installs what `needs` lack, saying so first; silent and quick when nothing is missing.
@@ -116,6 +118,9 @@ impl Survey {
                 ready.push("packages for the small internet of tests and demo".to_owned());
             }
             packages.extend(missing);
+        }
+        if needs.contains(&Need::Fuzz) {
+            packages.extend(packages::missing(host, packages::FUZZ));
         }
         let compiler = compiler::find(host);
         let known = match &compiler {

@@ -105,6 +105,9 @@ pub(crate) const NETWORK: &[Package] = &[
     package("miredo-server", MIREDO, Program("miredo-server")),
 ];
 
+/// To build the fuzzers.
+pub(crate) const FUZZ: &[Package] = &[package("g++", "compiles libFuzzer", Program("c++"))];
+
 /// Those of `packages` that are not there.
 pub(crate) fn missing(host: &dyn Host, packages: &'static [Package]) -> Vec<&'static Package> {
     packages
