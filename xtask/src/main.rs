@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask` needs stable Rust and nothing else; what the other jobs need, [`setup`] finds and installs.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -39,9 +41,20 @@ enum Job {
     Ci(ci::Ci),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    // Errors name what to do next; where in here they arose helps nobody, whatever RUST_BACKTRACE says.
+    match run(Cli::parse().job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(job: Job) -> Result<()> {
     std::env::set_current_dir(sh::root())?;
-    match Cli::parse().job {
+    match job {
         Job::Setup(job) => job.run(),
         Job::Build(job) => job.run(),
         Job::Run(job) => job.run(),
