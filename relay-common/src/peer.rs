@@ -102,6 +102,11 @@ impl PeerEntry {
         }
     }
 
+    /// Whether it was heard within the last 30 s.
+    pub const fn is_fresh(&self, now: Ticks) -> bool {
+        now.since(self.last_rx) < PEER_FRESH_TICKS
+    }
+
     /// The address data goes to.
     pub fn mapped(&self) -> Mapped {
         Mapped {

@@ -27,7 +27,11 @@ pub fn service_socket(socket: &ServiceSocket, inlet: &Inlet, stop: &AtomicBool) 
         match socket.receive(&mut batch, STOP_CHECK) {
             Ok(_) => {
                 for (source, tos, payload) in batch.iter() {
-                    inlet.offer(Input::Client { source, tos, payload: payload.to_vec() });
+                    inlet.offer(Input::Client {
+                        source,
+                        tos,
+                        payload: payload.to_vec(),
+                    });
                 }
             }
             Err(error) => pause_after("service socket", &error),
@@ -50,12 +54,18 @@ fn drain_tun(tun: &Tun, buffer: &mut [u8], inlet: &Inlet) -> io::Result<()> {
     let Some(packet) = tun.receive(buffer, STOP_CHECK)? else {
         return Ok(());
     };
-    inlet.offer(Input::Native { packet: packet.to_vec(), hop: Hop::Done });
+    inlet.offer(Input::Native {
+        packet: packet.to_vec(),
+        hop: Hop::Done,
+    });
     for _ in 1..TUN_BATCH {
         let Some(packet) = tun.try_receive(buffer)? else {
             break;
         };
-        inlet.offer(Input::Native { packet: packet.to_vec(), hop: Hop::Done });
+        inlet.offer(Input::Native {
+            packet: packet.to_vec(),
+            hop: Hop::Done,
+        });
     }
     Ok(())
 }

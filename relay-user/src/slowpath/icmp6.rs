@@ -32,7 +32,10 @@ impl ErrorSocket {
     pub fn send(&self, to: Ipv6Addr, error: Icmp6Error, quote: &[u8]) -> io::Result<()> {
         let message = message(error, quote);
         self.0
-            .send_to(&message, &SocketAddr::V6(SocketAddrV6::new(to, 0, 0, 0)).into())
+            .send_to(
+                &message,
+                &SocketAddr::V6(SocketAddrV6::new(to, 0, 0, 0)).into(),
+            )
             .map(|_| ())
     }
 }
@@ -64,7 +67,11 @@ fn block_all_reception(socket: &Socket) -> io::Result<()> {
             libc::socklen_t::try_from(size_of_val(&filter)).unwrap_or(0),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +88,13 @@ mod tests {
 
     #[test]
     fn unreachable_and_time_exceeded_leave_the_second_word_zero() {
-        assert_eq!(message(Icmp6Error::AddressUnreachable, &[]), [1, 3, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(message(Icmp6Error::HopLimitExceeded, &[]), [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            message(Icmp6Error::AddressUnreachable, &[]),
+            [1, 3, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(
+            message(Icmp6Error::HopLimitExceeded, &[]),
+            [3, 0, 0, 0, 0, 0, 0, 0]
+        );
     }
 }

@@ -71,7 +71,10 @@ impl Inlet {
 
     /// Hands `input` over, or drops and counts it when the relay thread cannot follow.
     pub fn offer(&self, input: Input) {
-        match self.sender.try_send(Arrival { at: clock::now(), input }) {
+        match self.sender.try_send(Arrival {
+            at: clock::now(),
+            input,
+        }) {
             // A probe request that is lost comes again two seconds later: it is no packet.
             Ok(()) => {}
             Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => match lost.input {
@@ -98,11 +101,22 @@ mod tests {
         let tally = Arc::new(FrontTally::default());
         let inlet = Inlet::new(sender, Arc::clone(&tally));
         for n in [1_u8, 2] {
-            inlet.offer(Input::Native { packet: vec![n; 100], hop: Hop::Done });
+            inlet.offer(Input::Native {
+                packet: vec![n; 100],
+                hop: Hop::Done,
+            });
         }
         let mut counters = [Counter::default(); Reason::COUNT];
         tally.add_to(&mut counters);
-        assert_eq!(counters[Reason::SlowPathBusy as usize], Counter { packets: 1, bytes: 100 });
-        assert!(matches!(receiver.try_recv().unwrap().input, Input::Native { packet, .. } if packet[0] == 1));
+        assert_eq!(
+            counters[Reason::SlowPathBusy as usize],
+            Counter {
+                packets: 1,
+                bytes: 100
+            }
+        );
+        assert!(
+            matches!(receiver.try_recv().unwrap().input, Input::Native { packet, .. } if packet[0] == 1)
+        );
     }
 }

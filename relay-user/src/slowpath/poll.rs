@@ -12,7 +12,11 @@ pub const STOP_CHECK: Duration = Duration::from_millis(100);
 /// # Errors
 /// Those of `poll`, except an interruption, which counts as a time-out.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the pointer is to the one entry the length announces.
     match unsafe { libc::poll(&raw mut entry, 1, timeout_ms) } {

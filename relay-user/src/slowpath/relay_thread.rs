@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use relay_common::{Counter, Reason, Ticks};
+use relay_common::{Counter, PeerEntry, PeerKey, Reason, Ticks};
 use teredo::addr::TeredoAddr;
 use teredo::relay::{Command, Gauges, PendingPeer, Relay, UdpKind};
 use teredo::{Fate, Instant};
@@ -33,6 +33,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Peers looked at in one sweep: a full table of a million is gone through in half a minute.
 const SWEEP_BUDGET: usize = 32_768;
 
+/// Peers counted one by one for a status: a few milliseconds of the relay thread.
+const COUNTED_ANEW_MAX: usize = 16_384;
+
 /// What the control thread asks of the relay thread.
 #[derive(Debug)]
 pub enum Request {
@@ -40,6 +43,13 @@ pub enum Request {
     Snapshot(Sender<Snapshot>),
     /// Peers that are not trusted, for `peers`.
     Pending(Sender<Vec<PendingPeer>>),
+    /// Trusted peers, for `peers`: some of them, and how many there are.
+    Trusted {
+        /// Most to list.
+        limit: usize,
+        /// Where the answer goes.
+        reply: Sender<(Vec<(PeerKey, PeerEntry)>, u64)>,
+    },
     /// This machine's IPv4 addresses, and the broadcast addresses of its subnets, have changed.
     OwnIpv4 {
         /// Addresses.
@@ -51,9 +61,20 @@ pub enum Request {
     ShutDown,
 }
 
+/// Trusted peers by freshness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrustedCounts {
+    /// Heard in the last 30 s.
+    pub fresh: u64,
+    /// Not heard for 30 s, not yet forgotten.
+    pub stale: u64,
+}
+
 /// The slow path's figures at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Trusted peers; in a large table as of the last complete sweep.
+    pub trusted: TrustedCounts,
     /// By reason, front ends included.
     pub counters: [Counter; Reason::COUNT],
     /// The state machine's gauges.
@@ -86,6 +107,10 @@ pub struct RelayThread {
     frame_to_bubble: Latency,
     answer_to_queue: Latency,
     next_sweep: Instant,
+    /// What the sweep in progress has seen so far.
+    sweeping: TrustedCounts,
+    /// What the last complete sweep saw.
+    swept: TrustedCounts,
 }
 
 /// What became visible outside while one arrival was handled.
@@ -107,6 +132,8 @@ impl RelayThread {
             frame_to_bubble: Latency::default(),
             answer_to_queue: Latency::default(),
             next_sweep: clock::now() + SWEEP_INTERVAL,
+            sweeping: TrustedCounts::default(),
+            swept: TrustedCounts::default(),
         }
     }
 
@@ -149,7 +176,11 @@ impl RelayThread {
                 visible.push((at, effect));
             }
             handled += 1;
-            arrival = if handled < BATCH_MAX { arrivals.try_recv().ok() } else { None };
+            arrival = if handled < BATCH_MAX {
+                arrivals.try_recv().ok()
+            } else {
+                None
+            };
         }
         self.send();
         let sent_at = clock::now();
@@ -169,7 +200,11 @@ impl RelayThread {
                 let fate = self.relay.from_native(now, &packet, hop);
                 debug!(bytes = packet.len(), ?fate, "from native");
             }
-            Input::Client { source, tos, payload } => {
+            Input::Client {
+                source,
+                tos,
+                payload,
+            } => {
                 let fate = self.relay.from_client(now, source, tos, &payload);
                 debug!(bytes = payload.len(), ?fate, "from client");
             }
@@ -183,13 +218,23 @@ impl RelayThread {
         let mut effect = None;
         while let Some(command) = self.relay.poll() {
             match command {
-                Command::SendUdp { to, tos, payload, kind } => {
+                Command::SendUdp {
+                    to,
+                    tos,
+                    payload,
+                    kind,
+                } => {
                     effect = match kind {
                         UdpKind::Bubble => Some(Effect::Bubble),
                         UdpKind::Queued => Some(Effect::Queue),
                         UdpKind::Data => effect,
                     };
-                    self.batch.push(Datagram { to: to.into(), tos, payload, kind });
+                    self.batch.push(Datagram {
+                        to: to.into(),
+                        tos,
+                        payload,
+                        kind,
+                    });
                 }
                 Command::Forward { packet } => {
                     if let Err(error) = self.outlets.tun.send(&packet) {
@@ -209,15 +254,17 @@ impl RelayThread {
 
     fn send(&mut self) {
         let refused = &mut self.refused;
-        self.outlets.service.send(&mut self.batch, |datagram, error| {
-            debug!(%error, kind = ?datagram.kind, "the kernel refused a datagram");
-            let fate = match datagram.kind {
-                UdpKind::Bubble => return,
-                UdpKind::Data => Fate::Encapsulated,
-                UdpKind::Queued => Fate::EncapsulatedFromQueue,
-            };
-            count_refused(refused, fate, datagram.payload.len());
-        });
+        self.outlets
+            .service
+            .send(&mut self.batch, |datagram, error| {
+                debug!(%error, kind = ?datagram.kind, "the kernel refused a datagram");
+                let fate = match datagram.kind {
+                    UdpKind::Bubble => return,
+                    UdpKind::Data => Fate::Encapsulated,
+                    UdpKind::Queued => Fate::EncapsulatedFromQueue,
+                };
+                count_refused(refused, fate, datagram.payload.len());
+            });
         self.relay.table_mut().publish();
     }
 
@@ -230,8 +277,37 @@ impl RelayThread {
         }
         if self.next_sweep <= now {
             self.next_sweep = now + SWEEP_INTERVAL;
-            let step = self.relay.table_mut().sweep_step(Ticks::from(now), SWEEP_BUDGET);
-            debug!(?step, "swept");
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let step = self
+            .relay
+            .table_mut()
+            .sweep_step(Ticks::from(now), SWEEP_BUDGET);
+        self.sweeping.fresh += step.seen_fresh as u64;
+        self.sweeping.stale += step.seen_stale as u64;
+        if step.wrapped {
+            self.swept = std::mem::take(&mut self.sweeping);
+        }
+    }
+
+    /// Counted anew while the table is small, so that a peer shows as soon as it is there.
+    fn trusted(&self) -> TrustedCounts {
+        let store = self.relay.table().store();
+        if store.len() > COUNTED_ANEW_MAX {
+            return self.swept;
+        }
+        let now = Ticks::from(clock::now());
+        let entries = store.list(COUNTED_ANEW_MAX).unwrap_or_default();
+        let fresh = entries
+            .iter()
+            .filter(|(_, entry)| entry.is_fresh(now))
+            .count() as u64;
+        TrustedCounts {
+            fresh,
+            stale: entries.len() as u64 - fresh,
         }
     }
 
@@ -240,6 +316,10 @@ impl RelayThread {
         match request {
             Request::Snapshot(reply) => drop(reply.send(self.snapshot())),
             Request::Pending(reply) => drop(reply.send(self.relay.pending().collect())),
+            Request::Trusted { limit, reply } => {
+                let store = self.relay.table().store();
+                drop(reply.send((store.list(limit).unwrap_or_default(), store.len() as u64)));
+            }
             Request::OwnIpv4 { own, broadcasts } => self.relay.set_own_ipv4(&own, &broadcasts),
             Request::ShutDown => {}
         }
@@ -256,13 +336,17 @@ impl RelayThread {
             counter.packets = counter.packets.saturating_sub(refused.packets);
             counter.bytes = counter.bytes.saturating_sub(refused.bytes);
         }
-        let lost = self.refused.iter().fold(Counter::default(), |mut sum, refused| {
-            counters_add(&mut sum, refused);
-            sum
-        });
+        let lost = self
+            .refused
+            .iter()
+            .fold(Counter::default(), |mut sum, refused| {
+                counters_add(&mut sum, refused);
+                sum
+            });
         counters_add(&mut counters[Reason::SendFailed as usize], &lost);
         self.front.add_to(&mut counters);
         Snapshot {
+            trusted: self.trusted(),
             counters,
             gauges: self.relay.gauges(),
             frame_to_bubble: self.frame_to_bubble.percentiles(),
@@ -279,6 +363,9 @@ fn counters_add(to: &mut Counter, from: &Counter) {
 fn count_refused(refused: &mut [Counter; Reason::COUNT], fate: Fate, bytes: usize) {
     counters_add(
         &mut refused[Reason::from(fate) as usize],
-        &Counter { packets: 1, bytes: bytes as u64 },
+        &Counter {
+            packets: 1,
+            bytes: bytes as u64,
+        },
     );
 }

@@ -29,6 +29,24 @@ const ROUTE_METRIC: u32 = 1024;
 /// `RTF_UP` of linux/route.h.
 const RTF_UP: u32 = 1;
 
+/// `struct in6_rtmsg` of linux/ipv6_route.h: libc keeps the fields of its own to itself.
+#[repr(C)]
+#[derive(Default)]
+struct RouteMessage {
+    destination: [u8; 16],
+    source: [u8; 16],
+    gateway: [u8; 16],
+    kind: u32,
+    destination_len: u16,
+    source_len: u16,
+    metric: u32,
+    info: libc::c_ulong,
+    flags: u32,
+    ifindex: libc::c_int,
+}
+
+const _: () = assert!(size_of::<RouteMessage>() == size_of::<libc::in6_rtmsg>());
+
 /// A TUN device that exists as long as this value does.
 #[derive(Debug)]
 pub struct Tun {
@@ -57,7 +75,11 @@ impl Tun {
         ioctl(&control, libc::SIOCGIFINDEX, &raw mut request)?;
         // SAFETY: SIOCGIFINDEX has filled this member.
         let ifindex = unsafe { request.ifr_ifru.ifru_ifindex };
-        let tun = Self { file, ifindex: ifindex.unsigned_abs(), control };
+        let tun = Self {
+            file,
+            ifindex: ifindex.unsigned_abs(),
+            control,
+        };
         tun.configure(mtu)?;
         Ok(tun)
     }
@@ -94,7 +116,9 @@ impl Tun {
         ioctl(&self.control, libc::SIOCSIFFLAGS, &raw mut request)?;
 
         let mut address = libc::in6_ifreq {
-            ifr6_addr: libc::in6_addr { s6_addr: LINK_LOCAL.octets() },
+            ifr6_addr: libc::in6_addr {
+                s6_addr: LINK_LOCAL.octets(),
+            },
             ifr6_prefixlen: 64,
             ifr6_ifindex: self.index_for_ioctl(),
         };
@@ -106,7 +130,8 @@ impl Tun {
     /// # Errors
     /// `EEXIST` if there is such a route through the device already, others of `SIOCADDRT`.
     pub fn add_route(&self) -> io::Result<()> {
-        ioctl(&self.control, libc::SIOCADDRT, &raw mut self.route())
+        let mut route = self.route();
+        ioctl(&self.control, libc::SIOCADDRT, &raw mut route)
     }
 
     /// Takes the route away again: the first step of a shutdown.
@@ -114,24 +139,20 @@ impl Tun {
     /// # Errors
     /// `ESRCH` if it is gone, others of `SIOCDELRT`.
     pub fn remove_route(&self) -> io::Result<()> {
-        ioctl(&self.control, libc::SIOCDELRT, &raw mut self.route())
+        let mut route = self.route();
+        ioctl(&self.control, libc::SIOCDELRT, &raw mut route)
     }
 
-    fn route(&self) -> libc::in6_rtmsg {
-        let mut prefix = [0; 16];
-        prefix[..4].copy_from_slice(&TeredoAddr::PREFIX);
-        let any = libc::in6_addr { s6_addr: [0; 16] };
-        libc::in6_rtmsg {
-            rtmsg_dst: libc::in6_addr { s6_addr: prefix },
-            rtmsg_src: any,
-            rtmsg_gateway: any,
-            rtmsg_type: 0,
-            rtmsg_dst_len: 32,
-            rtmsg_src_len: 0,
-            rtmsg_metric: ROUTE_METRIC,
-            rtmsg_info: 0,
-            rtmsg_flags: RTF_UP,
-            rtmsg_ifindex: self.index_for_ioctl(),
+    fn route(&self) -> RouteMessage {
+        let mut destination = [0; 16];
+        destination[..4].copy_from_slice(&TeredoAddr::PREFIX);
+        RouteMessage {
+            destination,
+            destination_len: 32,
+            metric: ROUTE_METRIC,
+            flags: RTF_UP,
+            ifindex: self.index_for_ioctl(),
+            ..RouteMessage::default()
         }
     }
 
@@ -143,7 +164,11 @@ impl Tun {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn receive<'a>(&self, buffer: &'a mut [u8], timeout: Duration) -> io::Result<Option<&'a [u8]>> {
+    pub fn receive<'a>(
+        &self,
+        buffer: &'a mut [u8],
+        timeout: Duration,
+    ) -> io::Result<Option<&'a [u8]>> {
         if !wait_readable(self.file.as_fd(), timeout)? {
             return Ok(None);
         }
@@ -157,7 +182,14 @@ impl Tun {
     pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         match (&self.file).read(buffer) {
             Ok(n) => Ok(Some(&buffer[..n])),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -187,7 +219,10 @@ fn request() -> libc::ifreq {
     for (to, from) in name.iter_mut().zip(TUN_NAME.bytes()) {
         *to = libc::c_char::from_ne_bytes([from]);
     }
-    libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_metric: 0 } }
+    libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_metric: 0 },
+    }
 }
 
 fn ioctl<T>(fd: &impl AsRawFd, number: libc::c_ulong, argument: *mut T) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd, BorrowedFd, AsFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -36,9 +36,19 @@ impl ServiceSocket {
         socket.bind(&SocketAddr::V4(service).into())?;
         for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
             // A smaller buffer works too: the limit for the unprivileged is the kernel's choice.
-            let _ = set_int(&socket, libc::SOL_SOCKET, option, SOCKET_BUFFER_BYTES.try_into().unwrap_or(i32::MAX));
+            let _ = set_int(
+                &socket,
+                libc::SOL_SOCKET,
+                option,
+                SOCKET_BUFFER_BYTES.try_into().unwrap_or(i32::MAX),
+            );
         }
-        set_int(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+        set_int(
+            &socket,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DONT,
+        )?;
         set_int(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
         Ok(Self(socket))
     }
@@ -100,7 +110,11 @@ fn set_int(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()>
             socklen::<i32>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)]
@@ -150,16 +164,22 @@ fn to_sockaddr(a: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
         sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap_or(0),
         sin_port: a.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(a.ip().octets()) },
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(a.ip().octets()),
+        },
         sin_zero: [0; 8],
     }
 }
 
 fn send_some(fd: BorrowedFd<'_>, datagrams: &[Datagram]) -> io::Result<usize> {
-    let mut addresses: Vec<libc::sockaddr_in> = datagrams.iter().map(|d| to_sockaddr(d.to)).collect();
+    let mut addresses: Vec<libc::sockaddr_in> =
+        datagrams.iter().map(|d| to_sockaddr(d.to)).collect();
     let mut vectors: Vec<libc::iovec> = datagrams
         .iter()
-        .map(|d| libc::iovec { iov_base: d.payload.as_ptr().cast_mut().cast(), iov_len: d.payload.len() })
+        .map(|d| libc::iovec {
+            iov_base: d.payload.as_ptr().cast_mut().cast(),
+            iov_len: d.payload.len(),
+        })
         .collect();
     let mut controls = vec![Control([0; CONTROL_LEN]); datagrams.len()];
     // SAFETY: mmsghdr is plain data for which all zero bits are valid.
@@ -179,7 +199,9 @@ fn send_some(fd: BorrowedFd<'_>, datagrams: &[Datagram]) -> io::Result<usize> {
                 (*control).cmsg_level = libc::IPPROTO_IP;
                 (*control).cmsg_type = libc::IP_TOS;
                 (*control).cmsg_len = libc::CMSG_LEN(socklen::<i32>()) as usize;
-                libc::CMSG_DATA(control).cast::<i32>().write_unaligned(i32::from(datagrams[i].tos));
+                libc::CMSG_DATA(control)
+                    .cast::<i32>()
+                    .write_unaligned(i32::from(datagrams[i].tos));
             }
         }
     }
@@ -212,7 +234,9 @@ impl Default for ReceiveBatch {
 
 impl std::fmt::Debug for ReceiveBatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReceiveBatch").field("received", &self.received).finish_non_exhaustive()
+        f.debug_struct("ReceiveBatch")
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }
 
@@ -221,7 +245,10 @@ impl ReceiveBatch {
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddrV4, u8, &[u8])> {
         (0..self.received).map(|i| {
             let a = &self.sources[i];
-            let source = SocketAddrV4::new(Ipv4Addr::from(a.sin_addr.s_addr.to_ne_bytes()), u16::from_be(a.sin_port));
+            let source = SocketAddrV4::new(
+                Ipv4Addr::from(a.sin_addr.s_addr.to_ne_bytes()),
+                u16::from_be(a.sin_port),
+            );
             (source, self.tos[i], &self.buffers[i][..self.lengths[i]])
         })
     }
@@ -231,7 +258,10 @@ impl ReceiveBatch {
         let mut vectors: Vec<libc::iovec> = self
             .buffers
             .iter_mut()
-            .map(|b| libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: b.len() })
+            .map(|b| libc::iovec {
+                iov_base: b.as_mut_ptr().cast(),
+                iov_len: b.len(),
+            })
             .collect();
         // SAFETY: mmsghdr is plain data for which all zero bits are valid.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
@@ -256,10 +286,16 @@ impl ReceiveBatch {
         };
         let Ok(received) = usize::try_from(received) else {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) };
+            return if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(0)
+            } else {
+                Err(error)
+            };
         };
         for (i, message) in messages.iter().enumerate().take(received) {
-            self.lengths[i] = usize::try_from(message.msg_len).unwrap_or(0).min(PAYLOAD_MAX);
+            self.lengths[i] = usize::try_from(message.msg_len)
+                .unwrap_or(0)
+                .min(PAYLOAD_MAX);
             self.tos[i] = tos_of(&message.msg_hdr);
         }
         Ok(received)
@@ -292,7 +328,12 @@ mod tests {
     }
 
     fn datagram(to: SocketAddrV4, tos: u8, payload: Vec<u8>) -> Datagram {
-        Datagram { to, tos, payload, kind: UdpKind::Data }
+        Datagram {
+            to,
+            tos,
+            payload,
+            kind: UdpKind::Data,
+        }
     }
 
     #[test]
@@ -308,9 +349,16 @@ mod tests {
         let mut batch = ReceiveBatch::default();
         let mut next = 0_u8;
         while next < 200 {
-            assert_ne!(b.receive(&mut batch, Duration::from_secs(5)).unwrap(), 0, "lost {next}");
+            assert_ne!(
+                b.receive(&mut batch, Duration::from_secs(5)).unwrap(),
+                0,
+                "lost {next}"
+            );
             for (source, tos, payload) in batch.iter() {
-                assert_eq!((source, tos, payload), (a_addr, next & 0xfc | 2, &vec![next; usize::from(next)][..]));
+                assert_eq!(
+                    (source, tos, payload),
+                    (a_addr, next & 0xfc | 2, &vec![next; usize::from(next)][..])
+                );
                 next += 1;
             }
         }
@@ -324,10 +372,15 @@ mod tests {
         out.push(datagram(a_addr, 0, vec![0; 65_508]));
         out.push(datagram(a_addr, 0, vec![2]));
         let mut refused = Vec::new();
-        a.send(&mut out, |d, e| refused.push((d.payload.len(), e.raw_os_error())));
+        a.send(&mut out, |d, e| {
+            refused.push((d.payload.len(), e.raw_os_error()))
+        });
         assert_eq!(refused, [(65_508, Some(libc::EMSGSIZE))]);
         let mut batch = ReceiveBatch::default();
         assert_eq!(a.receive(&mut batch, Duration::from_secs(5)).unwrap(), 2);
-        assert_eq!(batch.iter().map(|(_, _, p)| p[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            batch.iter().map(|(_, _, p)| p[0]).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 }

@@ -1,0 +1,178 @@
+//! The fast path as the settings ask for it, or the best this machine allows.
+
+use teredo::relay::Config;
+use tracing::warn;
+
+use crate::config::{DatapathChoice, RelaySettings};
+use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Settings};
+use crate::error::StartError;
+use crate::net::{self, PortPath, Snapshot};
+use crate::slowpath::xsk::PuntSocket;
+
+/// The loaded and attached program, or none, with what is worth telling about it.
+pub(super) struct FastPath {
+    /// None with `--datapath userspace`.
+    pub(super) datapath: Option<Datapath>,
+    /// Sockets for punted frames with the receive queue each serves.
+    pub(super) punts: Vec<(u32, PuntSocket)>,
+    /// Why `auto` did not get native XDP.
+    pub(super) fell_back: Option<String>,
+    /// For `status`.
+    pub(super) warnings: Vec<String>,
+}
+
+impl FastPath {
+    /// Loads and attaches what `settings` ask for. On failure nothing is left.
+    pub(super) fn start(
+        settings: &RelaySettings,
+        snapshot: &Snapshot,
+        relay: &Config,
+        fib_ifindex: u32,
+    ) -> Result<Self, StartError> {
+        let attach = |mode| Self::attach(settings, snapshot, relay, fib_ifindex, mode);
+        match settings.datapath {
+            DatapathChoice::Userspace => Ok(Self::none()),
+            DatapathChoice::Xdp => attach(Mode::Xdp),
+            DatapathChoice::XdpGeneric => attach(Mode::XdpGeneric),
+            DatapathChoice::Auto => attach(Mode::Xdp).or_else(|native| {
+                let mut fallen = attach(Mode::XdpGeneric).unwrap_or_else(|generic| {
+                    warn!("generic XDP does not work either: {generic}");
+                    Self::none()
+                });
+                fallen.fall_back(&native);
+                Ok(fallen)
+            }),
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            datapath: None,
+            punts: Vec::new(),
+            fell_back: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn fall_back(&mut self, native: &StartError) {
+        let text = format!(
+            "native XDP does not work here, running {} instead: {native}",
+            self.active()
+        );
+        warn!("{text}");
+        self.fell_back = Some(native.to_string());
+        self.warnings.push(text);
+    }
+
+    fn attach(
+        settings: &RelaySettings,
+        snapshot: &Snapshot,
+        relay: &Config,
+        fib_ifindex: u32,
+        mode: Mode,
+    ) -> Result<Self, StartError> {
+        let mut datapath = Datapath::load(&Settings {
+            mode,
+            service: relay.service,
+            tunnel_mtu: relay.tunnel_mtu,
+            fib_ifindex,
+            max_peers: settings.max_peers,
+            id_key: random_u64()?,
+        })?;
+        let mut path = Self::none();
+        for name in &settings.ifaces {
+            let port = port_of(snapshot, name)?;
+            if datapath
+                .attached()
+                .iter()
+                .any(|a| a.ifindex == port.port.index)
+            {
+                continue;
+            }
+            let attached = datapath.attach(port.port, net::rx_queues(&port.port.name))?;
+            path.open_sockets(settings, &mut datapath, &attached);
+        }
+        datapath.reconcile(snapshot);
+        path.datapath = Some(datapath);
+        Ok(path)
+    }
+
+    /// A queue without a socket is served by the kernel's front end: slower, and worth a warning.
+    fn open_sockets(
+        &mut self,
+        settings: &RelaySettings,
+        datapath: &mut Datapath,
+        port: &AttachedPort,
+    ) {
+        let generic = port.mode == Mode::XdpGeneric;
+        for queue in 0..port.queues {
+            let open = |zero_copy| PuntSocket::open(&port.name, queue, zero_copy, generic);
+            let socket = open(settings.zero_copy).or_else(|error| {
+                if settings.zero_copy && !generic {
+                    self.warn(format!(
+                        "{} queue {queue}: no zero copy ({error}), using copy mode",
+                        port.name
+                    ));
+                    return open(false);
+                }
+                Err(error)
+            });
+            let entered = socket.and_then(|socket| {
+                datapath.set_socket(port.xsk_base + queue, socket.fd())?;
+                Ok(socket)
+            });
+            match entered {
+                Ok(socket) => self.punts.push((queue, socket)),
+                Err(error) => self.warn(format!(
+                    "{} queue {queue}: no AF_XDP socket ({error}), its slow path goes through the kernel",
+                    port.name
+                )),
+            }
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        warn!("{text}");
+        self.warnings.push(text);
+    }
+
+    /// The name of what runs, as `--datapath` would ask for it.
+    pub(super) fn active(&self) -> &'static str {
+        self.datapath
+            .as_ref()
+            .and_then(|datapath| datapath.attached().first().map(|port| port.mode.as_str()))
+            .unwrap_or(DatapathChoice::Userspace.as_str())
+    }
+
+    /// The store of trusted peers that belongs to it.
+    pub(super) fn peers(&self, max_peers: u32) -> Peers {
+        match &self.datapath {
+            Some(datapath) => Peers::Bpf(datapath.peers()),
+            None => Peers::Memory(MemoryPeers::new(max_peers)),
+        }
+    }
+}
+
+/// The port an interface that was named stands on.
+pub(super) fn port_of<'a>(snapshot: &'a Snapshot, name: &str) -> Result<PortPath<'a>, StartError> {
+    snapshot.port_of(name).ok_or_else(|| {
+        StartError::new(
+            "--iface",
+            name,
+            "no such interface, or one under more than two VLAN tags",
+            format!("have: {}", snapshot.names()),
+        )
+    })
+}
+
+/// From the system's random source.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?;
+    Ok(bytes)
+}
+
+fn random_u64() -> Result<u64, StartError> {
+    random().map(u64::from_ne_bytes)
+}

@@ -1,0 +1,6 @@
+//! What the binary can be: the relay.
+
+mod fast_path;
+pub mod relay;
+mod status_desk;
+mod workers;
