@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use teredo::addr::{SERVER_PORT, TeredoAddr};
 
-use crate::{Lab, Nat, Node, Process, RELAY_PORT};
+use crate::{Lab, Nat, Node, Process, RELAY_PORT, Site};
 
 const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// The daemons' TUN device.
@@ -95,6 +95,24 @@ impl Starting<'_> {
             process: self.process,
         })
     }
+}
+
+/// Starts a client at every site at once, each behind a NAT that has forgotten everything,
+/// and waits until all have qualified. In the order of [`Lab::sites`].
+///
+/// # Errors
+/// One of them does not start or qualify.
+pub fn cold_clients(lab: &Lab) -> Result<Vec<(&Site, Client)>> {
+    lab.flush_nats()?;
+    let starting: Vec<_> = lab
+        .sites()
+        .iter()
+        .map(|site| Ok((site, Client::begin(lab, site.nat)?)))
+        .collect::<Result<_>>()?;
+    starting
+        .into_iter()
+        .map(|(site, client)| Ok((site, client.qualified()?)))
+        .collect()
 }
 
 /// Starts miredo-server on the server's machine and waits until it listens.
