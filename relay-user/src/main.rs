@@ -1,2 +1,99 @@
-//! The `shipworm` binary.
-fn main() {}
+//! The `shipworm` binary: parses the command line, does what it says, and ends with the documented exit code.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use relay_user::cli::{
+    AskFlags, Cli, Command, EXIT_CANNOT_START, EXIT_CONFIGURATION, EXIT_FAILED, PeersFlags,
+    RelayFlags,
+};
+use relay_user::config::{self, InterfaceInfo};
+use relay_user::net::Snapshot;
+use relay_user::status::{render_peers, render_status};
+use relay_user::{control, logging, role};
+use serde::Serialize;
+
+fn main() -> ExitCode {
+    // Ends with 2 by itself when the command line is wrong, with 0 after --help and --version.
+    let done = match Cli::parse().command {
+        Command::Relay(flags) => relay(&flags),
+        Command::Check(flags) => check(&flags),
+        Command::Status(flags) => status(&flags),
+        Command::Peers(flags) => peers(&flags),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { code, message }) => {
+            let _ = writeln!(io::stderr(), "{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What is said on standard error, and the exit code.
+struct Failed {
+    code: u8,
+    message: String,
+}
+
+fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
+    move |error| Failed {
+        code,
+        message: error.to_string(),
+    }
+}
+
+fn relay(flags: &RelayFlags) -> Result<(), Failed> {
+    let settings = config::settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
+    logging::start(settings.log, settings.log_format).map_err(|e| failed(EXIT_FAILED)(&e))?;
+    role::relay::run(settings).map_err(|e| failed(e.exit_code())(&e))
+}
+
+fn check(flags: &RelayFlags) -> Result<(), Failed> {
+    let settings = config::settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
+    let cannot_start = failed(EXIT_CANNOT_START);
+    let snapshot = Snapshot::take().map_err(|e| {
+        cannot_start(&format_args!(
+            "relay: interfaces: the kernel does not list them: {e}"
+        ))
+    })?;
+    let (_, plan) =
+        config::check(&settings, &InterfaceInfo::all(&snapshot)).map_err(|e| cannot_start(&e))?;
+    print(&plan)
+}
+
+fn status(flags: &AskFlags) -> Result<(), Failed> {
+    let status = control::status(&flags.socket)
+        .map_err(|e| failed(EXIT_FAILED)(&format_args!("status: {e}")))?;
+    if flags.json {
+        print_json(&status)
+    } else {
+        print(&render_status(&status))
+    }
+}
+
+fn peers(flags: &PeersFlags) -> Result<(), Failed> {
+    let peers = control::peers(&flags.ask.socket, flags.limit)
+        .map_err(|e| failed(EXIT_FAILED)(&format_args!("peers: {e}")))?;
+    if flags.ask.json {
+        print_json(&peers)
+    } else {
+        print(&render_peers(&peers))
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failed> {
+    let text = serde_json::to_string(value).map_err(|e| failed(EXIT_FAILED)(&e))?;
+    print(&format_args!("{text}\n"))
+}
+
+/// Prints to standard output; a reader that has seen enough (`| head`) is no failure.
+fn print(text: &dyn Display) -> Result<(), Failed> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(failed(EXIT_FAILED)(&e)),
+        _ => Ok(()),
+    }
+}

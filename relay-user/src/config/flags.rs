@@ -1,0 +1,63 @@
+//! Values from the command line.
+
+use super::given::{Given, Origin, Sourced};
+use super::value::{self, Refusal};
+use crate::cli::RelayFlags;
+use crate::error::StartError;
+
+fn sourced<T>(value: T) -> Sourced<T> {
+    Sourced {
+        value,
+        origin: Origin::Flag,
+    }
+}
+
+fn one<T>(
+    key: &str,
+    text: &str,
+    judge: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Sourced<T>, StartError> {
+    judge(text)
+        .map(sourced)
+        .map_err(|r| Origin::Flag.refuse(key, text, r.cause, r.next))
+}
+
+/// The flags of `relay`, each judged.
+pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
+    Ok(Given {
+        iface: flags
+            .iface
+            .iter()
+            .map(|t| one("iface", t, value::interface))
+            .collect::<Result<_, _>>()?,
+        bind: flags
+            .bind
+            .as_deref()
+            .map(|t| one("bind", t, value::bind))
+            .transpose()?,
+        native_address: flags
+            .native_address
+            .as_deref()
+            .map(|t| one("native-address", t, value::native_address))
+            .transpose()?,
+        datapath: flags.datapath.map(sourced),
+        allow_non_global: flags
+            .allow_non_global
+            .iter()
+            .map(|t| one("allow-non-global", t, value::cidr))
+            .collect::<Result<_, _>>()?,
+        max_peers: flags
+            .max_peers
+            .as_deref()
+            .map(|t| one("max-peers", t, value::max_peers_text))
+            .transpose()?,
+        socket: flags
+            .socket
+            .as_deref()
+            .map(|t| one("socket", t, value::socket))
+            .transpose()?,
+        log: flags.log.map(sourced),
+        log_format: flags.log_format.map(sourced),
+        zero_copy: flags.zero_copy.map(sourced),
+    })
+}

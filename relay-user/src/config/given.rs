@@ -1,0 +1,93 @@
+//! What was given, by flag or by file, and where: errors must be able to point at it.
+
+use std::fmt::Display;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use teredo::relay::Ipv4Net;
+
+use super::{Bind, DatapathChoice, Level, LogFormat};
+use crate::error::StartError;
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// On the command line.
+    Flag,
+    /// In the configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Line of the key, counted from 1.
+        line: usize,
+    },
+}
+
+impl Origin {
+    /// The error for `key` = `value` at this place.
+    pub(super) fn refuse(
+        &self,
+        key: &str,
+        value: impl Display,
+        cause: impl Display,
+        next: impl Into<String>,
+    ) -> StartError {
+        match self {
+            Self::Flag => StartError::new(
+                format!("--{key}"),
+                value.to_string(),
+                cause.to_string(),
+                next,
+            ),
+            Self::File { path, line } => StartError::new(
+                "--config",
+                path.display().to_string(),
+                format!("line {line}: {key} = {value}: {cause}"),
+                next,
+            ),
+        }
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sourced<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+/// Every key, as far as it was given. Each value is sound alone; together they are judged later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) iface: Vec<Sourced<String>>,
+    pub(super) bind: Option<Sourced<Bind>>,
+    pub(super) native_address: Option<Sourced<Ipv6Addr>>,
+    pub(super) datapath: Option<Sourced<DatapathChoice>>,
+    pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
+    pub(super) max_peers: Option<Sourced<u32>>,
+    pub(super) socket: Option<Sourced<PathBuf>>,
+    pub(super) log: Option<Sourced<Level>>,
+    pub(super) log_format: Option<Sourced<LogFormat>>,
+    pub(super) zero_copy: Option<Sourced<bool>>,
+}
+
+impl Given {
+    /// These values where given, else those of `other`. A list replaces the other list.
+    pub(super) fn or(self, other: Self) -> Self {
+        fn list<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
+            if a.is_empty() { b } else { a }
+        }
+        Self {
+            iface: list(self.iface, other.iface),
+            bind: self.bind.or(other.bind),
+            native_address: self.native_address.or(other.native_address),
+            datapath: self.datapath.or(other.datapath),
+            allow_non_global: list(self.allow_non_global, other.allow_non_global),
+            max_peers: self.max_peers.or(other.max_peers),
+            socket: self.socket.or(other.socket),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            zero_copy: self.zero_copy.or(other.zero_copy),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The keys of the configuration file, which are also the flags of `relay`.
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Name in the file; the flag is this behind `--`.
+    pub name: &'static str,
+    /// What the file holds for it.
+    pub form: &'static str,
+    /// What holds when it is absent.
+    pub default: &'static str,
+    /// What it does.
+    pub text: &'static str,
+}
+
+/// Every key, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "iface",
+        form: "list of strings, 1 to 64",
+        default: "required",
+        text: "Interfaces that carry Teredo or native IPv6 traffic. The XDP program is attached to each, and takes nothing \
+               that is not the relay's. A VLAN device stands for its port, and a port for all VLAN devices on it.",
+    },
+    Key {
+        name: "bind",
+        form: "string, `IPV4` or `IPV4:PORT`",
+        default: "first global IPv4 address of the interfaces, port 3545",
+        text: "The one IPv4 address and UDP port everything to clients leaves from and comes back to. Port 3544 is refused: \
+               clients take it for their server's.",
+    },
+    Key {
+        name: "native-address",
+        form: "string, `IPV6`",
+        default: "first global IPv6 address of the interfaces",
+        text: "Source address of the ICMPv6 errors sent to native IPv6 hosts. An address of this machine, not a Teredo address.",
+    },
+    Key {
+        name: "datapath",
+        form: "string: `xdp`, `xdp-generic`, `auto` or `userspace`",
+        default: "xdp",
+        text: "How packets are carried. `xdp` runs in the driver and refuses to start where the driver cannot. `xdp-generic` \
+               works on any driver, slower. `auto` tries both, then user space; a fall-back is logged as a warning and shown by \
+               `shipworm status`. `userspace` uses a UDP socket and a TUN device alone.",
+    },
+    Key {
+        name: "allow-non-global",
+        form: "list of strings, `CIDR`, at most 64",
+        default: "none",
+        text: "IPv4 ranges outside global unicast that clients and their servers may have all the same. For laboratories: a relay \
+               on the internet needs none.",
+    },
+    Key {
+        name: "max-peers",
+        form: "number of peers, 1 to 67108864",
+        default: "1048576",
+        text: "Peers trusted at the same time. About 100 bytes of kernel memory each are taken at start. When the table is full, \
+               new peers are dropped (`PeerTableFull`) and established ones keep working.",
+    },
+    Key {
+        name: "socket",
+        form: "string, path of at most 107 bytes",
+        default: super::DEFAULT_SOCKET,
+        text: "Control socket that `shipworm status` and `shipworm peers` ask. Mode 0660.",
+    },
+    Key {
+        name: "log",
+        form: "string: `error`, `warn`, `info`, `debug` or `trace`",
+        default: "info",
+        text: "Least severity that is logged, on standard error.",
+    },
+    Key {
+        name: "log-format",
+        form: "string: `text` or `json`",
+        default: "text",
+        text: "`text` for people, `json` for collectors: one object a line.",
+    },
+    Key {
+        name: "zero-copy",
+        form: "`true` or `false`",
+        default: "false",
+        text: "Bind AF_XDP sockets in zero-copy mode where the driver can. Only the slow path uses them, so little is gained, and \
+               some drivers are known to fail in it.",
+    },
+];
+
+/// The key a wrong name was probably meant for.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    /// Below this two names have little in common (Jaro-Winkler, 0 to 1).
+    const ALIKE: f64 = 0.75;
+    KEYS.iter()
+        .map(|key| (strsim::jaro_winkler(name, key.name), key.name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::config::{MAX_ALLOW_NON_GLOBAL, MAX_IFACES, MAX_MAX_PEERS};
+    use crate::docs;
+
+    fn key(name: &str) -> &'static Key {
+        KEYS.iter().find(|k| k.name == name).expect("a key")
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_finds_its_key() {
+        for (slip, meant) in [
+            ("max-peer", "max-peers"),
+            ("max_peers", "max-peers"),
+            ("ifaces", "iface"),
+            ("log_format", "log-format"),
+            ("native_addr", "native-address"),
+            ("data-path", "datapath"),
+            ("zerocopy", "zero-copy"),
+        ] {
+            assert_eq!(nearest(slip), Some(meant), "{slip}");
+        }
+        assert_eq!(nearest("qqq"), None);
+    }
+
+    #[test]
+    fn the_bounds_named_in_the_table_are_those_of_the_code() {
+        assert!(key("max-peers").form.contains(&MAX_MAX_PEERS.to_string()));
+        assert!(key("iface").form.contains(&MAX_IFACES.to_string()));
+        assert!(
+            key("allow-non-global")
+                .form
+                .contains(&MAX_ALLOW_NON_GLOBAL.to_string())
+        );
+    }
+
+    #[test]
+    fn the_documentation_has_every_key_with_its_default() {
+        let mut table = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
+        for key in KEYS {
+            writeln!(
+                table,
+                "| `{}` | {} | {} | {} |",
+                key.name,
+                key.form,
+                docs::default_cell(key.default),
+                key.text
+            )
+            .expect("writing to a string");
+        }
+        docs::assert_generated("configuration.md", "keys", &table);
+    }
+}

@@ -1,0 +1,38 @@
+//! Settings of the relay: from flags and file to values that have been judged.
+//!
+//! ```text
+//! flags ─► flags.rs ─┐
+//!                    ├─► Given ─► settings.rs ─► RelaySettings ─► resolve.rs ─► Resolved
+//! file  ─► file.rs  ─┘   (value.rs judges each value; keys.rs names them)
+//! ```
+//!
+//! A [`RelaySettings`] is sound in itself; a [`Resolved`] fits this machine.
+
+mod check;
+mod file;
+mod flags;
+mod given;
+mod keys;
+mod machine;
+mod resolve;
+mod settings;
+mod value;
+
+pub use check::check;
+pub use keys::{KEYS, Key};
+pub use machine::{probe_service_port, require_privileges};
+pub use resolve::{InterfaceInfo, PortRef, Resolved, resolve};
+pub use settings::{
+    Bind, DatapathChoice, Level, LogFormat, RelaySettings, peer_table_bytes, settings,
+};
+
+/// UDP port of the service when none is asked for: customary for relays (R-1).
+pub const DEFAULT_PORT: u16 = 3545;
+/// Control socket when none is asked for.
+pub const DEFAULT_SOCKET: &str = "/run/shipworm/relay.sock";
+/// Most peers that can be asked for.
+pub const MAX_MAX_PEERS: u32 = 1 << 26;
+/// Most interfaces of one relay.
+pub const MAX_IFACES: usize = relay_common::maps::MAX_PORTS as usize;
+/// Most ranges that can be opened by `allow-non-global`.
+pub const MAX_ALLOW_NON_GLOBAL: usize = 64;

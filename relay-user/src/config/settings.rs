@@ -1,0 +1,327 @@
+//! The validated settings of a relay.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use relay_common::maps;
+use teredo::addr::is_global_unicast;
+use teredo::relay::Ipv4Net;
+
+use super::given::{Given, Sourced};
+use super::{DEFAULT_SOCKET, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, file, flags};
+use crate::cli::RelayFlags;
+use crate::error::StartError;
+
+/// The service address as asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// IPv4 address: unicast, and global or opened by `allow-non-global`.
+    pub ip: Ipv4Addr,
+    /// UDP port, neither 0 nor 3544 (R-1).
+    pub port: u16,
+}
+
+/// How packets are to be carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DatapathChoice {
+    /// XDP in the driver, or not at all.
+    Xdp,
+    /// XDP in the kernel's generic hook: any driver, slower.
+    XdpGeneric,
+    /// The fastest that works here; a fall-back is announced.
+    Auto,
+    /// UDP socket and TUN device alone.
+    Userspace,
+}
+
+impl DatapathChoice {
+    /// The name in flags, file and status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Auto => "auto",
+            Self::Userspace => "userspace",
+        }
+    }
+}
+
+/// Least severity that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// The relay cannot do its job.
+    Error,
+    /// Somebody should look.
+    Warn,
+    /// Start, stop and changes of state.
+    Info,
+    /// Decisions about single peers; holds client addresses.
+    Debug,
+    /// Single packets; holds client addresses.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Settings of the relay: sound in themselves, not yet compared with this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    /// Interfaces, 1 to [`MAX_IFACES`], each once.
+    pub ifaces: Vec<String>,
+    /// Service address; `None`: first global IPv4 of the interfaces, port 3545.
+    pub bind: Option<Bind>,
+    /// Source of ICMPv6 errors; `None`: first global IPv6 of the interfaces.
+    pub native_address: Option<Ipv6Addr>,
+    /// How packets are carried.
+    pub datapath: DatapathChoice,
+    /// Ranges outside global unicast that clients may have (invariant 8).
+    pub allow_non_global: Vec<Ipv4Net>,
+    /// Peers trusted at the same time, 1 to [`MAX_MAX_PEERS`](super::MAX_MAX_PEERS).
+    pub max_peers: u32,
+    /// Path of the control socket.
+    pub socket: PathBuf,
+    /// Least severity that is logged.
+    pub log: Level,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Whether AF_XDP sockets try zero-copy mode.
+    pub zero_copy: bool,
+}
+
+impl RelaySettings {
+    /// Whether the relay may talk to `ip`: global unicast, or opened.
+    pub fn may_talk_to(&self, ip: Ipv4Addr) -> bool {
+        is_global_unicast(ip) || self.allow_non_global.iter().any(|net| net.contains(ip))
+    }
+}
+
+/// Bytes of kernel memory a peer table for `max_peers` takes: a preallocated BPF hash has per element its
+/// list head (48 bytes), key (12, rounded to 16) and value (16), and per bucket 16 bytes, buckets being
+/// `max_peers` rounded up to a power of two.
+pub fn peer_table_bytes(max_peers: u32) -> u64 {
+    const ELEMENT_BYTES: u64 = 48 + 16 + 16;
+    const BUCKET_BYTES: u64 = 16;
+    u64::from(max_peers) * ELEMENT_BYTES + u64::from(max_peers).next_power_of_two() * BUCKET_BYTES
+}
+
+/// Reads flags and, where one is named, the configuration file; a flag wins over the file, a list of flags
+/// replaces the list of the file.
+///
+/// # Errors
+/// The first thing that is wrong, naming flag, or file, line and key.
+pub fn settings(flags: &RelayFlags) -> Result<RelaySettings, StartError> {
+    let from_flags = flags::given(flags)?;
+    let from_file = match &flags.config {
+        Some(path) => file::given(path)?,
+        None => Given::default(),
+    };
+    validate(from_flags.or(from_file))
+}
+
+fn validate(given: Given) -> Result<RelaySettings, StartError> {
+    let ifaces = interfaces(&given.iface)?;
+    if let Some(extra) = given.allow_non_global.get(MAX_ALLOW_NON_GLOBAL) {
+        return Err(extra.origin.refuse(
+            "allow-non-global",
+            extra.value,
+            format!("more than {MAX_ALLOW_NON_GLOBAL} ranges"),
+            "join neighbouring ranges",
+        ));
+    }
+    let settings = RelaySettings {
+        ifaces,
+        bind: given.bind.as_ref().map(|b| b.value),
+        native_address: given.native_address.map(|a| a.value),
+        datapath: given.datapath.map_or(DatapathChoice::Xdp, |d| d.value),
+        allow_non_global: given
+            .allow_non_global
+            .into_iter()
+            .map(|net| net.value)
+            .collect(),
+        max_peers: given.max_peers.map_or(maps::DEFAULT_MAX_PEERS, |n| n.value),
+        socket: given
+            .socket
+            .map_or_else(|| PathBuf::from(DEFAULT_SOCKET), |path| path.value),
+        log: given.log.map_or(Level::Info, |level| level.value),
+        log_format: given
+            .log_format
+            .map_or(LogFormat::Text, |format| format.value),
+        zero_copy: given.zero_copy.is_some_and(|z| z.value),
+    };
+    if let Some(Sourced {
+        value: bind,
+        origin,
+    }) = given.bind
+        && !settings.may_talk_to(bind.ip)
+    {
+        let shown = format!("{}:{}", bind.ip, bind.port);
+        let next = format!(
+            "bind a public address, or --allow-non-global {} for a laboratory",
+            laboratory_prefix(bind.ip)
+        );
+        return Err(origin.refuse("bind", shown, "not global unicast", next));
+    }
+    Ok(settings)
+}
+
+fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
+    if given.is_empty() {
+        return Err(StartError::new(
+            "--iface",
+            "",
+            "the relay needs at least one interface",
+            "name it: --iface eth0, or iface = [\"eth0\"] in the file of --config",
+        ));
+    }
+    let mut names: Vec<String> = Vec::with_capacity(given.len());
+    for Sourced { value, origin } in given {
+        if names.contains(value) {
+            return Err(origin.refuse("iface", value, "named twice", "name each interface once"));
+        }
+        if names.len() == MAX_IFACES {
+            return Err(origin.refuse(
+                "iface",
+                value,
+                format!("more than {MAX_IFACES} interfaces"),
+                "run a relay for each group of them",
+            ));
+        }
+        names.push(value.clone());
+    }
+    Ok(names)
+}
+
+/// The prefix to propose for opening `ip`: its /24, as laboratories use them.
+pub(super) fn laboratory_prefix(ip: Ipv4Addr) -> String {
+    let [a, b, c, _] = ip.octets();
+    format!("{a}.{b}.{c}.0/24")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    fn flags(ifaces: &[&str]) -> RelayFlags {
+        RelayFlags {
+            iface: ifaces.iter().map(ToString::to_string).collect(),
+            ..RelayFlags::default()
+        }
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    fn message(flags: &RelayFlags) -> String {
+        settings(flags).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_of_the_code() {
+        let settings = settings(&flags(&["eth0"])).expect("sound");
+        let default = |name| KEYS.iter().find(|k| k.name == name).expect("a key").default;
+        assert_eq!(settings.datapath.as_str(), default("datapath"));
+        assert_eq!(settings.max_peers.to_string(), default("max-peers"));
+        assert_eq!(settings.socket.to_string_lossy(), default("socket"));
+        assert_eq!(format!("{:?}", settings.log).to_lowercase(), default("log"));
+        assert_eq!(
+            format!("{:?}", settings.log_format).to_lowercase(),
+            default("log-format")
+        );
+        assert_eq!(settings.zero_copy.to_string(), default("zero-copy"));
+        assert!(settings.allow_non_global.is_empty() && default("allow-non-global") == "none");
+        assert!(settings.bind.is_none() && default("bind").ends_with("port 3545"));
+        assert!(settings.native_address.is_none());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_lists_replace_lists() {
+        let file =
+            file("iface = [\"a\", \"b\"]\nmax-peers = 5\nlog = \"debug\"\nzero-copy = true\n");
+        let mut flags = flags(&["c"]);
+        flags.config = Some(file.path().to_owned());
+        flags.max_peers = Some("7".to_owned());
+        flags.zero_copy = Some(false);
+        let settings = settings(&flags).expect("sound");
+        assert_eq!(settings.ifaces, ["c"]);
+        assert_eq!(settings.max_peers, 7);
+        assert_eq!(settings.log, Level::Debug);
+        assert!(!settings.zero_copy);
+    }
+
+    #[test]
+    fn no_interface_at_all_is_refused() {
+        let text = message(&flags(&[]));
+        assert!(
+            text.starts_with("relay: --iface: the relay needs at least one interface ("),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_interface_named_twice_or_one_too_many_is_refused() {
+        assert_eq!(
+            message(&flags(&["eth0", "eth0"])),
+            "relay: --iface eth0: named twice (name each interface once)"
+        );
+        let names: Vec<String> = (0..65).map(|n| format!("eth{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(message(&flags(&names)).contains("--iface eth64: more than 64 interfaces"));
+        assert!(settings(&flags(&names[..64])).is_ok());
+    }
+
+    #[test]
+    fn a_service_address_is_global_or_opened() {
+        let mut flags = flags(&["eth0"]);
+        flags.bind = Some("203.0.113.18".to_owned());
+        assert_eq!(
+            message(&flags),
+            "relay: --bind 203.0.113.18:3545: not global unicast \
+             (bind a public address, or --allow-non-global 203.0.113.0/24 for a laboratory)"
+        );
+        flags.allow_non_global = vec!["203.0.113.0/24".to_owned()];
+        let bind = settings(&flags).expect("sound").bind.expect("given");
+        assert_eq!((bind.ip.octets()[3], bind.port), (18, 3545));
+    }
+
+    #[test]
+    fn a_service_address_in_the_file_is_refused_with_its_line() {
+        let file = file("iface = [\"a\"]\nbind = \"10.0.0.1\"\n");
+        let mut flags = flags(&[]);
+        flags.config = Some(file.path().to_owned());
+        assert!(message(&flags).contains("line 2: bind = 10.0.0.1:3545: not global unicast"));
+    }
+
+    #[test]
+    fn a_wrong_flag_names_itself_and_its_value() {
+        let mut flags = flags(&["eth0"]);
+        flags.max_peers = Some("0".to_owned());
+        assert!(message(&flags).starts_with("relay: --max-peers 0: expected 1 to 67108864 peers"));
+    }
+
+    #[test]
+    fn the_packaged_example_is_sound() {
+        let mut flags = flags(&[]);
+        flags.config = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml").into());
+        let settings = settings(&flags).expect("sound");
+        assert_eq!(settings.ifaces, ["eth0"]);
+    }
+
+    #[test]
+    fn the_default_table_takes_about_a_hundred_bytes_a_peer() {
+        assert_eq!(peer_table_bytes(1 << 20), 96 << 20);
+    }
+}
