@@ -80,8 +80,12 @@ impl Pending {
         self.bubbles >= BUBBLES_MAX || now.saturating_since(self.first_bubble) >= GIVE_UP_AFTER
     }
 
+    /// When the next round may begin: 300 s after the first bubble, and later by as much as late
+    /// timers or missing tokens stretched this round, so that the bubbles of two rounds never
+    /// make five in any 300 s.
     pub(super) fn window_end(&self) -> Instant {
-        self.first_bubble + BUBBLE_WINDOW
+        let next_round = BUBBLE_INTERVAL * u32::from(BUBBLES_MAX - 1);
+        (self.first_bubble + BUBBLE_WINDOW).max(self.last_bubble + BUBBLE_WINDOW - next_round)
     }
 }
 
