@@ -50,6 +50,11 @@ impl StagedPeers {
         self.new = 0;
     }
 
+    /// Whether there is something to [`publish`](Self::publish).
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
     /// See [`Peers::sweep_step`].
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         self.store.sweep_step(now, budget)

@@ -2,7 +2,8 @@
 //!
 //! It alone writes the peer table. One turn: take a batch of arrivals, feed them to the state machine,
 //! send what it asks for, and only then publish its table writes to the fast path, so that a
-//! peer's queued packets leave before the fast path opens for it (R-37, pitfall 14).
+//! peer's queued packets leave before the fast path opens for it (R-37, pitfall 14). Packets that wait in front of the
+//! relay thread must leave before as well: publishing waits for a moment when there are none.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::latency::{Latency, Percentiles};
 use super::tally::FrontTally;
 use super::tun::Tun;
 use super::udp::{Datagram, SendBatch, ServiceSocket};
+use super::xsk::PuntWatch;
 use crate::datapath::StagedPeers;
 
 /// Arrivals handled before anything is sent: enough to batch system calls, few enough to keep latency low.
@@ -32,6 +34,13 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Peers looked at in one sweep: a full table of a million is gone through in half a minute.
 const SWEEP_BUDGET: usize = 32_768;
+
+/// How long a peer's way into the fast path may wait for the slow path to run empty. When the slow path is
+/// flooded, the peer is served there until then.
+const PUBLISH_WITHIN: Duration = Duration::from_millis(50);
+
+/// How soon the relay thread looks again whether the slow path has run empty.
+const PUBLISH_RETRY: Duration = Duration::from_micros(50);
 
 /// Peers counted one by one for a status: a few milliseconds of the relay thread.
 const COUNTED_ANEW_MAX: usize = 16_384;
@@ -102,6 +111,10 @@ pub struct RelayThread {
     outlets: Outlets,
     batch: SendBatch,
     front: Arc<FrontTally>,
+    /// The rings in front of the punt workers.
+    punts: Vec<PuntWatch>,
+    /// When the oldest write that is not published yet was staged.
+    staged_at: Option<Instant>,
     /// Packets the state machine counted as carried but the kernel refused.
     refused: [Counter; Reason::COUNT],
     frame_to_bubble: Latency,
@@ -122,8 +135,15 @@ enum Effect {
 
 impl RelayThread {
     /// A thread around `relay`, sending through `outlets`.
-    pub fn new(relay: Relay<StagedPeers>, outlets: Outlets, front: Arc<FrontTally>) -> Self {
+    pub fn new(
+        relay: Relay<StagedPeers>,
+        outlets: Outlets,
+        front: Arc<FrontTally>,
+        punts: Vec<PuntWatch>,
+    ) -> Self {
         Self {
+            punts,
+            staged_at: None,
             relay,
             outlets,
             batch: SendBatch::default(),
@@ -157,13 +177,33 @@ impl RelayThread {
                 default(wait) => {}
             }
             self.keep_time();
+            self.publish_when_quiet(arrivals);
         }
     }
 
     fn next_deadline(&self) -> Instant {
-        self.relay
-            .poll_timeout()
-            .map_or(self.next_sweep, |at| at.min(self.next_sweep))
+        let timer = self.relay.poll_timeout().unwrap_or(self.next_sweep);
+        let publish = match self.staged_at {
+            Some(_) => clock::now() + PUBLISH_RETRY,
+            None => self.next_sweep,
+        };
+        timer.min(self.next_sweep).min(publish)
+    }
+
+    /// Opens the fast path for the peers of this turn, once no packet that came before is left behind.
+    fn publish_when_quiet(&mut self, arrivals: &Receiver<Arrival>) {
+        if !self.relay.table().has_staged() {
+            self.staged_at = None;
+            return;
+        }
+        let now = clock::now();
+        let staged_at = *self.staged_at.get_or_insert(now);
+        // The order counts: rings, workers' hands, channel. A packet can only move along it.
+        let quiet = self.punts.iter().all(PuntWatch::is_quiet) && arrivals.is_empty();
+        if quiet || now.saturating_since(staged_at) >= PUBLISH_WITHIN {
+            self.relay.table_mut().publish();
+            self.staged_at = None;
+        }
     }
 
     fn turn(&mut self, first: Arrival, arrivals: &Receiver<Arrival>) {

@@ -7,15 +7,20 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags,
 };
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+
+use super::poll::wait_readable;
 
 /// Size of a buffer.
 const BUFFER_BYTES: u32 = 2048;
@@ -49,6 +54,8 @@ const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 pub struct PuntSocket {
     buffers: Buffers,
     counters: Arc<PuntCounters>,
+    /// Set while frames are out of the ring and not yet handed over.
+    handing_over: Arc<AtomicBool>,
     statistics_due: Instant,
     // The transmit side is part of the socket.
     _tx: TxQueue,
@@ -123,6 +130,7 @@ impl PuntSocket {
                 batch: vec![FrameDesc::default(); BATCH_MAX],
             },
             counters: Arc::default(),
+            handing_over: Arc::default(),
             statistics_due: Instant::now(),
             _tx: tx,
             _completion: completion,
@@ -138,6 +146,17 @@ impl PuntSocket {
     /// What it received and lost so far; readable from any thread while the socket is served.
     pub fn counters(&self) -> Arc<PuntCounters> {
         Arc::clone(&self.counters)
+    }
+
+    /// A way for another thread to see whether frames wait here.
+    ///
+    /// # Errors
+    /// Those of `dup`.
+    pub fn watch(&self) -> io::Result<PuntWatch> {
+        Ok(PuntWatch {
+            socket: self.fd().try_clone_to_owned()?,
+            handing_over: Arc::clone(&self.handing_over),
+        })
     }
 
     /// Hands every frame to `sink` until `stop`.
@@ -156,10 +175,13 @@ impl PuntSocket {
     /// # Errors
     /// Those of `poll`; an interruption counts as a time-out.
     pub fn receive(&mut self, timeout_ms: i32, mut sink: impl FnMut(&[u8])) -> io::Result<usize> {
+        self.handing_over.store(true, SeqCst);
         let mut batch = self.buffers.consume();
         if batch.len == 0 {
             drop(batch);
+            self.handing_over.store(false, SeqCst);
             self.buffers.rx.poll(timeout_ms)?;
+            self.handing_over.store(true, SeqCst);
             batch = self.buffers.consume();
         }
         let mut bytes = 0;
@@ -169,6 +191,7 @@ impl PuntSocket {
         }
         let frames = batch.len;
         drop(batch);
+        self.handing_over.store(false, SeqCst);
         self.buffers.wake_if_asked()?;
         self.count(frames, bytes);
         Ok(frames)
@@ -241,6 +264,24 @@ impl Drop for Batch<'_> {
         // SAFETY: the descriptors are this buffer area's, came from the receive ring and are
         // given back exactly once. The fill ring has a place for every buffer there is.
         unsafe { fill.produce(&batch[..self.len]) };
+    }
+}
+
+/// Sees from another thread whether frames wait in a [`PuntSocket`].
+#[derive(Debug)]
+pub struct PuntWatch {
+    socket: OwnedFd,
+    handing_over: Arc<AtomicBool>,
+}
+
+impl PuntWatch {
+    /// Whether no frame is in the ring or in the hands of the worker.
+    ///
+    /// The ring is looked at first: a frame the worker takes afterwards was still there, one it
+    /// took before is in its hands, because it raises the flag before it takes.
+    pub fn is_quiet(&self) -> bool {
+        let waiting = wait_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false);
+        !waiting && !self.handing_over.load(SeqCst)
     }
 }
 
