@@ -209,3 +209,24 @@ fn icmpv6_errors_are_ten_at_once_and_ten_a_second() {
     assert_eq!(bench.sent().len(), 10);
     assert_eq!(bench.relay.gauges().icmp6_suppressed, 180);
 }
+
+/// R-29 with the defaults: a busy host is not a scanner.
+#[test]
+fn ten_thousand_answering_peers_in_a_second_are_all_served() {
+    let mut bench = Bench::new();
+    let packet = |peer: &TeredoAddr| to_peer(peer, b"data");
+    for batch in 0..10 {
+        let peers: Vec<_> = (1..=1000).map(|i| peer_at(NAT, batch * 1000 + i)).collect();
+        for peer in &peers {
+            assert_eq!(bench.native(&packet(peer)), None);
+        }
+        bench.now = bench.now + Duration::from_millis(100);
+        for peer in &peers {
+            let answer = bubble_from(peer, HOST, &Trailers::default());
+            assert_eq!(bench.client(peer.mapped(), &answer), Fate::BubbleAccepted);
+        }
+        bench.relay.handle_timeout(bench.now);
+        bench.sent();
+    }
+    assert_eq!(bench.count(Fate::EncapsulatedFromQueue), 10_000);
+}
