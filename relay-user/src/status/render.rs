@@ -99,7 +99,11 @@ fn write_interface(out: &mut String, i: &Interface) -> fmt::Result {
     if !i.driver.is_empty() {
         write!(out, ", driver {}", i.driver)?;
     }
-    writeln!(out, ", {} queues", i.queues)
+    match i.queues {
+        0 => writeln!(out),
+        1 => writeln!(out, ", 1 queue"),
+        n => writeln!(out, ", {n} queues"),
+    }
 }
 
 fn write_paths(out: &mut String, name: &str, paths: PathCounts) -> fmt::Result {
@@ -219,7 +223,7 @@ mod tests {
             "Running, version 0.1.0, pid 4711, up 1 d 02:03:04",
             "service address   203.0.113.18:3545",
             "xdp-generic (auto was asked for), fell back: eth0: driver e1000 has no XDP",
-            "interface         eth0 (index 2), xdp-generic, driver e1000, 1 queues",
+            "interface         eth0 (index 2), xdp-generic, driver e1000, 1 queue\n",
             "12 fresh, 3 stale, 2 probing, 1 blocked; 15 of 1048576 trusted",
             "fast path: 99.45 % of the packets carried",
         ] {
