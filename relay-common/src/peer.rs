@@ -10,9 +10,11 @@ use teredo::addr::{Mapped, TeredoAddr};
 pub const TICK_NS_SHIFT: u32 = 28;
 
 /// A peer is fresh for 30 s after the last reception (R-36, invariant 3).
+#[allow(clippy::cast_possible_truncation)] // About a hundred.
 pub const PEER_FRESH_TICKS: u32 = (30_000_000_000_u64 >> TICK_NS_SHIFT) as u32;
 
 /// A peer still spoken to asks for an early probe 20 s after the last reception.
+#[allow(clippy::cast_possible_truncation)] // About a hundred.
 pub const PROBE_AFTER_TICKS: u32 = (20_000_000_000_u64 >> TICK_NS_SHIFT) as u32;
 
 /// A point on `CLOCK_MONOTONIC` in ticks.
