@@ -30,6 +30,8 @@ fn main() -> Result<()> {
         // The object names no directory of the machine that built it.
         ("CARGO_UNSTABLE_TRIM_PATHS", "true"),
         ("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all"),
+        // Every line the child says becomes a warning of this build.
+        ("CARGO_TERM_QUIET", "true"),
     ];
     if bootstrap {
         variables.push(("RUSTC_BOOTSTRAP", "1"));

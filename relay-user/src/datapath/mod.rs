@@ -17,6 +17,7 @@
 mod attach;
 mod bpf_peers;
 mod memory_peers;
+mod object;
 mod peer_map;
 mod peers;
 mod pod;
@@ -43,6 +44,9 @@ use tracing::{info, warn};
 pub use attach::AttachedPort;
 pub use bpf_peers::BpfPeers;
 pub use memory_peers::MemoryPeers;
+pub use object::OBJECT;
+#[cfg(feature = "rig")]
+pub use object::RIG;
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use readers::{CounterReader, ProbeEvents};
 pub use staged_peers::StagedPeers;
@@ -52,9 +56,6 @@ use crate::net::Snapshot;
 use crate::slowpath::xsk::PUNT_FRAME_MAX;
 use attach::Attachment;
 use pod::Pod;
-
-/// The XDP program, built and embedded by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-relay"));
 
 /// The name of the program in [`OBJECT`].
 const PROGRAM: &str = "relay";

@@ -1,0 +1,8 @@
+//! The programs the build script compiled.
+
+/// The relay's XDP program, `relay`, and its maps.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-relay"));
+
+/// The programs that stand in front of it under `BPF_PROG_TEST_RUN`, for tests and benchmarks.
+#[cfg(feature = "rig")]
+pub static RIG: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-rig"));
