@@ -118,6 +118,11 @@ impl BpfPeers {
         self.shared.capacity
     }
 
+    /// Bytes the table takes in the kernel, where it says.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.shared.map.memory_bytes()
+    }
+
     /// Up to `limit` entries in no particular order.
     ///
     /// # Errors

@@ -310,3 +310,12 @@ fn log_refusal<T, E: fmt::Display>(map: &str, result: Result<T, E>) {
         warn!(map, %error, "cannot bring the map in step with the machine");
     }
 }
+
+/// The parts go to threads of their own.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Datapath>();
+    is_send::<StagedPeers>();
+    is_send::<CounterReader>();
+    is_send::<ProbeEvents>();
+};

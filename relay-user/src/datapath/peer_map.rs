@@ -1,6 +1,7 @@
 //! The peer table's system calls, one by one and in batches.
 
 use std::ffi::c_long;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -140,6 +141,16 @@ impl PeerMap {
             }
         }
         Ok(deleted)
+    }
+
+    /// Bytes the map takes, from the `memlock` line of its descriptor.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let info = fs::read_to_string(path).ok()?;
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("memlock:"))?;
+        line.trim().parse().ok()
     }
 
     fn fd(&self) -> u32 {

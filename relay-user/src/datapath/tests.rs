@@ -142,6 +142,13 @@ fn a_second_handle_finds_the_entries_counted() {
     assert_eq!((second.len(), second.get(key(1))), (1, Some(entry(1, 1))));
 }
 
+#[test]
+fn the_kernel_says_what_a_table_takes() {
+    let map = HashMap::create(10_000, 0).unwrap();
+    let bytes = BpfPeers::new(&map).unwrap().memory_bytes().unwrap();
+    assert!((280_000..10_000_000).contains(&bytes), "{bytes}");
+}
+
 /// the queue leaves before the fast path opens.
 #[test]
 fn a_staged_peer_is_seen_by_the_relay_and_not_by_the_fast_path() {

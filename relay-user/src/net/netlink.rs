@@ -198,3 +198,60 @@ fn add_address(link: &mut Link, message: &AddressMessage) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtnetlink::packet_route::link::VlanProtocol;
+
+    fn vlan_on(parent: LinkAttribute) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 9;
+        let tag = vec![
+            InfoVlan::Id(700),
+            InfoVlan::Protocol(VlanProtocol::Ieee8021Ad),
+        ];
+        message.attributes = vec![
+            LinkAttribute::IfName("p0.700".into()),
+            parent,
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(tag)),
+            ]),
+        ];
+        message
+    }
+
+    #[test]
+    fn a_vlan_device_is_read_with_its_port_and_tag() {
+        let link = read_link(vlan_on(LinkAttribute::Link(2))).unwrap();
+        let kind = LinkKind::Vlan {
+            parent: 2,
+            protocol: 0x88a8,
+            id: 700,
+        };
+        assert_eq!((link.index, link.kind), (9, kind));
+    }
+
+    #[test]
+    fn a_vlan_device_whose_port_is_in_another_namespace_stands_on_nothing_here() {
+        let mut message = vlan_on(LinkAttribute::Link(2));
+        message.attributes.push(LinkAttribute::LinkNetNsId(1));
+        let link = read_link(message).unwrap();
+        assert_eq!(link.kind, LinkKind::Other("vlan".into()));
+    }
+
+    #[test]
+    fn a_card_has_no_software_kind_and_may_have_a_program() {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName("p0".into()),
+            LinkAttribute::Xdp(vec![LinkXdp::ProgId(77)]),
+        ];
+        let link = read_link(message).unwrap();
+        assert_eq!(
+            (link.kind, link.xdp_prog_id),
+            (LinkKind::Physical, Some(77))
+        );
+    }
+}

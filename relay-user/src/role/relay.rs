@@ -176,7 +176,7 @@ impl Running {
         };
 
         let socket = service.try_clone().map_err(|error| no_thread(&error))?;
-        let watches: io::Result<Vec<_>> = fast.punts.iter().map(|(_, s)| s.watch()).collect();
+        let watches = fast.punts.iter().map(|(_, s)| s.watch()).collect();
         let thread = RelayThread::new(
             relay,
             Outlets {
@@ -185,7 +185,7 @@ impl Running {
                 errors,
             },
             front,
-            watches.map_err(|error| no_thread(&error))?,
+            watches,
         );
         let (alive, relay_gone) = oneshot::channel();
         let relay_thread = std::thread::Builder::new()

@@ -7,12 +7,12 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use xsk_rs::config::{
@@ -54,8 +54,7 @@ const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 pub struct PuntSocket {
     buffers: Buffers,
     counters: Arc<PuntCounters>,
-    /// Set while frames are out of the ring and not yet handed over.
-    handing_over: Arc<AtomicBool>,
+    watched: Arc<Watched>,
     statistics_due: Instant,
     // The transmit side is part of the socket.
     _tx: TxQueue,
@@ -122,6 +121,10 @@ impl PuntSocket {
         // SAFETY: the descriptors are those of this buffer area, never handed out before. The
         // ring has a place for each of them.
         unsafe { fill.produce(&descriptors) };
+        let watched = Watched {
+            fd: Mutex::new(Some(rx.fd().as_raw_fd())),
+            handing_over: AtomicBool::new(false),
+        };
         Ok(Self {
             buffers: Buffers {
                 umem,
@@ -130,7 +133,7 @@ impl PuntSocket {
                 batch: vec![FrameDesc::default(); BATCH_MAX],
             },
             counters: Arc::default(),
-            handing_over: Arc::default(),
+            watched: Arc::new(watched),
             statistics_due: Instant::now(),
             _tx: tx,
             _completion: completion,
@@ -149,14 +152,8 @@ impl PuntSocket {
     }
 
     /// A way for another thread to see whether frames wait here.
-    ///
-    /// # Errors
-    /// Those of `dup`.
-    pub fn watch(&self) -> io::Result<PuntWatch> {
-        Ok(PuntWatch {
-            socket: self.fd().try_clone_to_owned()?,
-            handing_over: Arc::clone(&self.handing_over),
-        })
+    pub fn watch(&self) -> PuntWatch {
+        PuntWatch(Arc::clone(&self.watched))
     }
 
     /// Hands every frame to `sink` until `stop`.
@@ -175,13 +172,13 @@ impl PuntSocket {
     /// # Errors
     /// Those of `poll`; an interruption counts as a time-out.
     pub fn receive(&mut self, timeout_ms: i32, mut sink: impl FnMut(&[u8])) -> io::Result<usize> {
-        self.handing_over.store(true, SeqCst);
+        self.watched.handing_over.store(true, SeqCst);
         let mut batch = self.buffers.consume();
         if batch.len == 0 {
             drop(batch);
-            self.handing_over.store(false, SeqCst);
+            self.watched.handing_over.store(false, SeqCst);
             self.buffers.rx.poll(timeout_ms)?;
-            self.handing_over.store(true, SeqCst);
+            self.watched.handing_over.store(true, SeqCst);
             batch = self.buffers.consume();
         }
         let mut bytes = 0;
@@ -191,7 +188,7 @@ impl PuntSocket {
         }
         let frames = batch.len;
         drop(batch);
-        self.handing_over.store(false, SeqCst);
+        self.watched.handing_over.store(false, SeqCst);
         self.buffers.wake_if_asked()?;
         self.count(frames, bytes);
         Ok(frames)
@@ -212,6 +209,18 @@ impl PuntSocket {
             let empty = kernel.rx_fill_ring_empty_descs();
             counters.fill_ring_empty.store(empty, Relaxed);
         }
+    }
+}
+
+impl Drop for PuntSocket {
+    fn drop(&mut self) {
+        let mut fd = self
+            .watched
+            .fd
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *fd = None;
+        self.watched.handing_over.store(false, SeqCst);
     }
 }
 
@@ -267,21 +276,33 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Sees from another thread whether frames wait in a [`PuntSocket`].
+/// What a [`PuntWatch`] looks at.
 #[derive(Debug)]
-pub struct PuntWatch {
-    socket: OwnedFd,
-    handing_over: Arc<AtomicBool>,
+struct Watched {
+    /// The socket while it is open. No duplicate: that would keep the socket in the program's map
+    /// after its worker, and take frames nobody reads.
+    fd: Mutex<Option<RawFd>>,
+    /// Set while frames are out of the ring and not yet handed over.
+    handing_over: AtomicBool,
 }
 
+/// Sees from another thread whether frames wait in a [`PuntSocket`].
+#[derive(Clone, Debug)]
+pub struct PuntWatch(Arc<Watched>);
+
 impl PuntWatch {
-    /// Whether no frame is in the ring or in the hands of the worker.
+    /// Whether no frame is in the ring or in the hands of the worker. A closed socket is quiet.
     ///
     /// The ring is looked at first: a frame the worker takes afterwards was still there, one it
     /// took before is in its hands, because it raises the flag before it takes.
     pub fn is_quiet(&self) -> bool {
-        let waiting = wait_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false);
-        !waiting && !self.handing_over.load(SeqCst)
+        let fd = self.0.fd.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = fd.is_some_and(|fd| {
+            // SAFETY: the descriptor is open while it stands there, and the lock keeps it there.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            wait_readable(fd, Duration::ZERO).unwrap_or(false)
+        });
+        !waiting && !self.0.handing_over.load(SeqCst)
     }
 }
 

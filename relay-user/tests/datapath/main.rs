@@ -1,0 +1,24 @@
+//! The fast path's loader and the punt socket on real devices.
+//!
+//! These tests make network namespaces and load BPF programs, which takes root.
+
+mod attach;
+mod cable;
+mod punt;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use relay_user::datapath::{Datapath, Mode, Settings};
+
+/// The program, loaded with a relay's usual settings.
+fn load(mode: Mode) -> Datapath {
+    let settings = Settings {
+        mode,
+        service: SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 18), 3545),
+        tunnel_mtu: 1280,
+        fib_ifindex: 1,
+        max_peers: 64,
+        id_key: 1,
+    };
+    Datapath::load(&settings).unwrap()
+}
