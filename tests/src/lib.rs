@@ -43,6 +43,7 @@ mod tap;
 pub mod teredo_client;
 pub mod teredo_server;
 mod topology;
+pub mod transfer;
 mod vlan;
 mod wait;
 mod xdp_pass;
