@@ -1,0 +1,356 @@
+//! A namespace with routes, and the program loaded into it.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use aya::maps::{DevMapHash, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf, XskMap};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use lab::Netns;
+use relay_common::{
+    Counter, Egress, Kind, PeerEntry, PeerKey, Port, Reason, RelayConfig, Ticks, VlanTag, maps,
+};
+use relay_user::datapath::{OBJECT, RIG};
+use teredo::addr::{Mapped, ServerV4, TeredoAddr};
+
+use super::topology::{ifindex, lay_out};
+
+/// The service socket.
+pub(crate) const SERVICE: Mapped = Mapped {
+    ip: Ipv4Addr::new(203, 0, 113, 9),
+    port: 3545,
+};
+/// Largest inner packet.
+pub(crate) const TUNNEL_MTU: u16 = 1280;
+/// Largest frame for the slow path's sockets.
+pub(crate) const PUNT_FRAME_MAX: u32 = 2048;
+
+/// MAC address of every port.
+pub(crate) const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// MAC address of every next hop.
+pub(crate) const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// What the program returns.
+pub(crate) mod action {
+    pub(crate) const ABORTED: u32 = 0;
+    pub(crate) const DROP: u32 = 1;
+    pub(crate) const PASS: u32 = 2;
+    pub(crate) const TX: u32 = 3;
+    pub(crate) const REDIRECT: u32 = 4;
+}
+
+/// A customer tag (802.1Q), as it stands in a frame.
+pub(crate) const CUSTOMER_TAG: [u8; 4] = [0x81, 0x00, 0x60, 0x0a];
+/// A service tag (802.1ad).
+pub(crate) const SERVICE_TAG: [u8; 4] = [0x88, 0xa8, 0x00, 0x14];
+
+/// A shared layout as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Pod<T>(T);
+
+macro_rules! pod {
+    ($($layout:ty)+) => {
+        $(
+            // SAFETY: `repr(C)` of integers and byte arrays without padding.
+            unsafe impl aya::Pod for Pod<$layout> {}
+        )+
+    };
+}
+pod!(Counter Egress PeerEntry PeerKey Port RelayConfig);
+
+/// What one run gave.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The XDP action.
+    pub(crate) action: u32,
+    /// The frame afterwards.
+    pub(crate) frame: Vec<u8>,
+    /// The reason counted.
+    pub(crate) reason: Reason,
+    /// The bytes counted.
+    pub(crate) bytes: usize,
+}
+
+/// The loaded program and the namespace's devices.
+pub(crate) struct Rig {
+    ebpf: Ebpf,
+    companion: Ebpf,
+    /// Packets sent so far.
+    pub(crate) sent: u64,
+    pub(crate) wan: u32,
+    pub(crate) lan: u32,
+}
+
+/// Runs `test` in a fresh namespace with the program loaded.
+pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
+    Netns::new()
+        .expect("network namespaces need CAP_SYS_ADMIN")
+        .enter(|| test(&mut Rig::new()))
+        .expect("the namespace can be entered");
+}
+
+impl Rig {
+    fn new() -> Self {
+        lay_out();
+        let config = Pod(RelayConfig {
+            id_key: 0x9e37_79b9_7f4a_7c15,
+            fib_ifindex: ifindex("tun"),
+            service_ipv4: SERVICE.ip.octets(),
+            service_port: SERVICE.port.to_be_bytes(),
+            tunnel_mtu: TUNNEL_MTU,
+            punt_frame_max: PUNT_FRAME_MAX,
+        });
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(maps::PEERS, 1024)
+            .override_global("CONFIG", &config, true)
+            .load(OBJECT)
+            .expect("the object loads");
+        program(&mut ebpf, "relay")
+            .load()
+            .expect("the verifier accepts the program");
+        let mut rig = Self {
+            ebpf,
+            companion: Ebpf::load(RIG).expect("the companion object loads"),
+            sent: 0,
+            wan: ifindex("wan"),
+            lan: ifindex("lan"),
+        };
+        rig.list_ports();
+        rig
+    }
+
+    fn list_ports(&mut self) {
+        let (wan, lan) = (self.wan, self.lan);
+        for port in [wan, lan] {
+            self.set_port(port, 0);
+            let mut devices = DevMapHash::try_from(self.map(maps::DEVICES)).unwrap();
+            devices.insert(port, port, None, 0).unwrap();
+        }
+        let tag = |bytes: [u8; 4]| VlanTag {
+            protocol: [bytes[0], bytes[1]],
+            tci: [bytes[2], bytes[3]],
+        };
+        let (one, two) = (tag(CUSTOMER_TAG), tag(SERVICE_TAG));
+        let none = VlanTag::default();
+        let unlisted = ifindex("unlisted");
+        for (device, port_ifindex, tag_count, tags) in [
+            ("wan", wan, 0, [none, none]),
+            ("lan", lan, 0, [none, none]),
+            ("wan-tag", wan, 1, [one, none]),
+            ("lan-tag", lan, 1, [one, none]),
+            ("wan-tags", wan, 2, [two, one]),
+            ("lan-tags", lan, 2, [two, one]),
+            ("unlisted", unlisted, 0, [none, none]),
+        ] {
+            let egress = Egress {
+                port_ifindex,
+                tag_count,
+                tags,
+            };
+            let mut map: HashMap<_, u32, Pod<Egress>> =
+                HashMap::try_from(self.map(maps::EGRESS)).unwrap();
+            map.insert(ifindex(device), Pod(egress), 0).unwrap();
+        }
+    }
+
+    fn map(&mut self, name: &str) -> &mut aya::maps::Map {
+        self.ebpf.map_mut(name).expect("the map is in the object")
+    }
+
+    /// Lists a port with `xsk_queues` queues, whose sockets begin at slot 0.
+    pub(crate) fn set_port(&mut self, ifindex: u32, xsk_queues: u32) {
+        let port = Port {
+            mac: PORT_MAC,
+            reserved: [0; 2],
+            xsk_base: 0,
+            xsk_queues,
+        };
+        let mut map: HashMap<_, u32, Pod<Port>> = HashMap::try_from(self.map(maps::PORTS)).unwrap();
+        map.insert(ifindex, Pod(port), 0).unwrap();
+    }
+
+    /// Puts an `AF_XDP` socket into a slot.
+    pub(crate) fn set_socket(&mut self, slot: u32, socket: impl std::os::fd::AsRawFd) {
+        let mut map = XskMap::try_from(self.map(maps::SOCKETS)).unwrap();
+        map.set(slot, socket, 0).unwrap();
+    }
+
+    /// Makes a peer trusted, last heard `age` ticks ago.
+    pub(crate) fn trust(&mut self, peer: &TeredoAddr, mapped: Mapped, age: u32) {
+        let heard = Ticks(
+            now()
+                .0
+                .checked_sub(age)
+                .expect("the machine is up long enough"),
+        );
+        self.peers()
+            .insert(
+                Pod(PeerKey::from(peer)),
+                Pod(PeerEntry::new(mapped, heard)),
+                0,
+            )
+            .unwrap();
+    }
+
+    /// The entry of a peer.
+    pub(crate) fn entry(&mut self, peer: &TeredoAddr) -> PeerEntry {
+        self.peers().get(&Pod(PeerKey::from(peer)), 0).unwrap().0
+    }
+
+    fn peers(&mut self) -> HashMap<&mut MapData, Pod<PeerKey>, Pod<PeerEntry>> {
+        HashMap::try_from(self.map(maps::PEERS)).unwrap()
+    }
+
+    /// Probe requests since the last call.
+    pub(crate) fn probes(&mut self) -> Vec<PeerKey> {
+        let mut ring = RingBuf::try_from(self.map(maps::PROBES)).unwrap();
+        let mut keys = Vec::new();
+        while let Some(item) = ring.next() {
+            keys.push(PeerKey(item.as_ref().try_into().unwrap()));
+        }
+        keys
+    }
+
+    /// Every counter, summed over CPUs, by reason.
+    pub(crate) fn counters(&mut self) -> Vec<Counter> {
+        let map: PerCpuArray<_, Pod<Counter>> =
+            PerCpuArray::try_from(self.map(maps::COUNTERS)).unwrap();
+        (0..Reason::COUNT)
+            .map(|reason| {
+                let values = map.get(&u32::try_from(reason).unwrap(), 0).unwrap();
+                values
+                    .iter()
+                    .fold(Counter::default(), |sum, Pod(cpu)| Counter {
+                        packets: sum.packets + cpu.packets,
+                        bytes: sum.bytes + cpu.bytes,
+                    })
+            })
+            .collect()
+    }
+
+    /// Runs the program on a frame received on `port`.
+    ///
+    /// # Panics
+    /// Unless exactly one reason was counted, once, and a frame that was not carried came out as it went in.
+    pub(crate) fn run(&mut self, port: u32, frame: &[u8]) -> Outcome {
+        let before = self.counters();
+        let (action, after) = test_run(program(&mut self.ebpf, "relay"), port, 0, frame);
+        let outcome = self.outcome(&before, action, after);
+        if outcome.reason.kind() != Kind::Forwarded {
+            assert_eq!(hex(&outcome.frame), hex(frame), "{:?}", outcome.reason);
+        }
+        outcome
+    }
+
+    /// Like [`run`](Self::run), on receive queue `queue`.
+    pub(crate) fn run_on_queue(&mut self, port: u32, queue: u32, frame: &[u8]) -> Outcome {
+        let before = self.counters();
+        let (action, after) = test_run(program(&mut self.ebpf, "relay"), port, queue, frame);
+        self.outcome(&before, action, after)
+    }
+
+    /// Like [`run`](Self::run), with a driver that leaves no room in front of the frame.
+    pub(crate) fn run_without_headroom(&mut self, port: u32, frame: &[u8]) -> Outcome {
+        let before = self.counters();
+        let relay = program(&mut self.ebpf, "relay")
+            .fd()
+            .unwrap()
+            .try_clone()
+            .unwrap();
+        let crowd = program(&mut self.companion, "crowd");
+        if crowd.fd().is_err() {
+            crowd.load().unwrap();
+        }
+        let mut next = ProgramArray::try_from(self.companion.map_mut("NEXT").unwrap()).unwrap();
+        next.set(0, &relay, 0).unwrap();
+        let (action, after) = test_run(program(&mut self.companion, "crowd"), port, 0, frame);
+        self.outcome(&before, action, after)
+    }
+
+    fn outcome(&mut self, before: &[Counter], action: u32, frame: Vec<u8>) -> Outcome {
+        self.sent += 1;
+        let after = self.counters();
+        let mut counted = Reason::ALL.iter().filter_map(|reason| {
+            let (was, is) = (before[*reason as usize], after[*reason as usize]);
+            (is != was).then(|| (*reason, is.packets - was.packets, is.bytes - was.bytes))
+        });
+        let (reason, packets, bytes) = counted.next().expect("a reason was counted");
+        assert_eq!(packets, 1, "{reason:?} was counted once");
+        assert_eq!(counted.next(), None, "one reason was counted");
+        Outcome {
+            action,
+            frame,
+            reason,
+            bytes: usize::try_from(bytes).unwrap(),
+        }
+    }
+}
+
+/// A client of server 192.0.2.1 behind the NAT 198.51.100.`nat`.
+pub(crate) fn client(nat: u8) -> TeredoAddr {
+    TeredoAddr::new(ServerV4(Ipv4Addr::new(192, 0, 2, 1)), 0x2093, mapped(nat))
+}
+
+/// Where that client is.
+pub(crate) fn mapped(nat: u8) -> Mapped {
+    Mapped {
+        ip: Ipv4Addr::new(198, 51, 100, nat),
+        port: 40000,
+    }
+}
+
+/// The address of a client as an IPv6 address.
+pub(crate) fn ip(peer: &TeredoAddr) -> Ipv6Addr {
+    (*peer).into()
+}
+
+/// For messages and comparisons a person can read.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// The tick the program sees.
+pub(crate) fn now() -> Ticks {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a live `timespec`.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    assert_eq!(result, 0);
+    let seconds = u64::try_from(time.tv_sec).unwrap();
+    Ticks::from_nanos(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap())
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    ebpf.program_mut(name)
+        .expect("the program is in the object")
+        .try_into()
+        .unwrap()
+}
+
+fn test_run(program: &Xdp, port: u32, queue: u32, frame: &[u8]) -> (u32, Vec<u8>) {
+    /// More than any frame here.
+    const OUT_LEN: usize = 1 << 16;
+
+    let len = u32::try_from(frame.len()).unwrap();
+    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context: Vec<u8> = [0, len, 0, port, queue, 0]
+        .into_iter()
+        .flat_map(u32::to_ne_bytes)
+        .collect();
+    let mut out = vec![0; OUT_LEN];
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })
+        .expect("the kernel runs the program");
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out)
+}
