@@ -38,12 +38,16 @@ pub(super) struct Attachment {
 impl Datapath {
     /// Attaches the program to `port`, with `AF_XDP` slots for `rx_queues` receive queues
     /// ([`net::rx_queues`]). Only devices with an Ethernet header can be ports; that of a VLAN
-    /// device is found by [`Snapshot::port_of`](net::Snapshot::port_of).
+    /// device is found by [`Snapshot::port_of`](net::Snapshot::port_of). A port that is attached
+    /// already stays as it is: two VLAN devices may stand on one port.
     ///
     /// # Errors
     /// What the driver or the kernel refuses and why; nothing is left attached or entered then.
     pub fn attach(&mut self, port: &Link, rx_queues: u32) -> Result<AttachedPort, StartError> {
         refuse_by_kind(port)?;
+        if let Some(known) = self.attached.iter().find(|a| a.port.ifindex == port.index) {
+            return Ok(known.port.clone());
+        }
         if !port.up {
             warn!(
                 iface = port.name,

@@ -206,16 +206,11 @@ impl Datapath {
     pub fn reconcile(&mut self, snapshot: &Snapshot) {
         self.reconcile_ports(snapshot);
         let ports: HashSet<u32> = self.attached.iter().map(|a| a.port.ifindex).collect();
-        let wanted = snapshot.egress(&ports);
-        for gone in self.egress.keys().filter(|i| !wanted.contains_key(i)) {
-            log_refusal("EGRESS", self.maps.egress.remove(gone));
-        }
-        for (ifindex, egress) in &wanted {
-            if self.egress.get(ifindex) != Some(egress) {
-                log_refusal("EGRESS", self.maps.egress.insert(ifindex, Pod(*egress), 0));
-            }
-        }
-        self.egress = wanted;
+        follow(
+            &mut self.maps.egress,
+            &mut self.egress,
+            snapshot.egress(&ports),
+        );
     }
 
     fn reconcile_ports(&mut self, snapshot: &Snapshot) {
@@ -302,6 +297,23 @@ where
         .take_map(name)
         .ok_or_else(|| broken_build("map", name, "not in the embedded object"))?;
     M::try_from(map).map_err(|error| broken_build("map", name, error.to_string()))
+}
+
+/// Makes `map`, which holds `known`, hold `wanted`.
+fn follow(
+    map: &mut BpfHash<u32, Pod<Egress>>,
+    known: &mut HashMap<u32, Egress>,
+    wanted: HashMap<u32, Egress>,
+) {
+    for gone in known.keys().filter(|i| !wanted.contains_key(i)) {
+        log_refusal("EGRESS", map.remove(gone));
+    }
+    for (ifindex, egress) in &wanted {
+        if known.get(ifindex) != Some(egress) {
+            log_refusal("EGRESS", map.insert(ifindex, Pod(*egress), 0));
+        }
+    }
+    *known = wanted;
 }
 
 /// A map that cannot follow the machine leaves a route to the slow path: worth a line, not the end.

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use aya::maps::HashMap;
-use relay_common::{PEER_FRESH_TICKS, PeerEntry, PeerKey, Ticks};
+use relay_common::{Egress, PEER_FRESH_TICKS, PeerEntry, PeerKey, Ticks};
 use teredo::Instant;
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 use teredo::relay::{PeerTable, TableFull, Trusted};
@@ -190,4 +190,28 @@ fn what_is_staged_counts_towards_a_full_table() {
         relay.publish();
         assert_eq!(store.len(), 2);
     });
+}
+
+#[test]
+fn egress_devices_come_go_and_change_with_the_machine() {
+    let mut map = HashMap::create(8, 0).unwrap();
+    let mut known = std::collections::HashMap::new();
+    let on_port = |port_ifindex| Egress {
+        port_ifindex,
+        ..Egress::default()
+    };
+    for wanted in [
+        vec![(2, on_port(2)), (4, on_port(2))],
+        vec![(2, on_port(2)), (4, on_port(3)), (5, on_port(2))],
+        vec![(5, on_port(2))],
+        vec![],
+    ] {
+        super::follow(&mut map, &mut known, wanted.iter().copied().collect());
+        let mut held: Vec<_> = map
+            .iter()
+            .map(|item| item.map(|(ifindex, egress)| (ifindex, egress.0)).unwrap())
+            .collect();
+        held.sort_by_key(|(ifindex, _)| *ifindex);
+        assert_eq!(held, wanted);
+    }
 }

@@ -39,6 +39,17 @@ fn every_port_has_its_own_socket_slots() {
 }
 
 #[test]
+fn a_port_named_twice_is_attached_once() {
+    in_namespace(|| {
+        lay_cable();
+        let mut datapath = load(Mode::Xdp);
+        let first = datapath.attach(&port(), 1).unwrap();
+        assert_eq!(datapath.attach(&port(), 1).unwrap(), first);
+        assert_eq!(datapath.attached(), [first]);
+    });
+}
+
+#[test]
 fn a_program_that_is_there_already_is_named() {
     in_namespace(|| {
         lay_cable();
