@@ -57,7 +57,8 @@ impl<T: PeerTable> Relay<T> {
         Some(Fate::Encapsulated)
     }
 
-    /// The checks that ask for no state, in the order of the rules.
+    /// The checks that ask for no state, in the order of the rules; and R-34, whose form is no
+    /// packet in this direction either.
     fn admit(
         &mut self,
         now: Instant,
@@ -71,6 +72,9 @@ impl<T: PeerTable> Relay<T> {
         }
         destination?;
         self.admit_source(header)?;
+        if header.payload_len() == 0 && !header.is_bubble() {
+            return Err(Fate::JumbogramForm);
+        }
         let peer =
             TeredoAddr::from_octets(&header.destination).ok_or(Fate::DestinationNotTeredo)?;
         self.policy.judge_peer(&peer)?;

@@ -12,11 +12,11 @@ fn a_full_set_of_pending_peers_forgets_blocked_ones_and_then_refuses() {
     let mut bench = Bench::with(|limits| limits.pending_peers = 2);
     let [a, b, c]: [TeredoAddr; 3] = many(3).collect::<Vec<_>>().try_into().unwrap();
     for peer in [a, b] {
-        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+        assert_eq!(bench.native(&to_peer(&peer, b"data")), None);
     }
-    assert_eq!(bench.native(&to_peer(&c, b"")), Some(Fate::PeerTableFull));
+    assert_eq!(bench.native(&to_peer(&c, b"data")), Some(Fate::PeerTableFull));
     bench.pass(8);
-    assert_eq!(bench.native(&to_peer(&c, b"")), None);
+    assert_eq!(bench.native(&to_peer(&c, b"data")), None);
     assert_eq!(bench.relay.gauges().blocked_evicted, 1);
     assert_eq!(bench.relay.gauges().blocked, 1);
 }
@@ -29,11 +29,11 @@ fn new_peers_are_limited_together() {
         limits.new_peers_per_s = 1;
     });
     let fates: Vec<_> = many(4)
-        .map(|peer| bench.native(&to_peer(&peer, b"")))
+        .map(|peer| bench.native(&to_peer(&peer, b"data")))
         .collect();
     assert_eq!(fates, [None, None, None, Some(Fate::NewPeerRateExceeded)]);
     bench.pass(1);
-    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 4), b"")), None);
+    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 4), b"data")), None);
 }
 
 /// bubbles to one server; another is not concerned.
@@ -44,11 +44,11 @@ fn bubbles_are_limited_per_server() {
         limits.server_bubbles_per_s = 1;
     });
     let fates: Vec<_> = many(3)
-        .map(|peer| bench.native(&to_peer(&peer, b"")))
+        .map(|peer| bench.native(&to_peer(&peer, b"data")))
         .collect();
     assert_eq!(fates, [None, None, Some(Fate::BubbleRateExceeded)]);
     let elsewhere = TeredoAddr::new(ServerV4(Ipv4Addr::new(192, 0, 2, 5)), 0, peer().mapped());
-    assert_eq!(bench.native(&to_peer(&elsewhere, b"")), None);
+    assert_eq!(bench.native(&to_peer(&elsewhere, b"data")), None);
 }
 
 /// repeats without a token wait for the next turn, and their queues not for ever.
@@ -59,7 +59,7 @@ fn repeats_wait_for_tokens_but_no_queue_longer_than_16_s() {
         limits.server_bubbles_per_s = 1;
     });
     for peer in many(6) {
-        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+        assert_eq!(bench.native(&to_peer(&peer, b"data")), None);
     }
     bench.pass(15);
     let gauges = bench.relay.gauges();
@@ -81,10 +81,10 @@ fn a_scan_leaves_bubbles_to_known_peers() {
     bench.hear(&known, known.mapped());
     bench.pass(31);
     let scanned = many(20)
-        .filter(|peer| bench.native(&to_peer(peer, b"")).is_none())
+        .filter(|peer| bench.native(&to_peer(peer, b"data")).is_none())
         .count();
     assert_eq!(scanned, 6);
-    assert_eq!(bench.native(&to_peer(&known, b"")), None);
+    assert_eq!(bench.native(&to_peer(&known, b"data")), None);
 }
 
 /// Pitfall 13: peers that differ in flags alone share a mapping.
@@ -94,7 +94,7 @@ fn the_flags_of_one_client_do_not_multiply_bubbles() {
     let variant = |flags| {
         to_peer(
             &TeredoAddr::new(ServerV4(SERVER), flags, peer().mapped()),
-            b"",
+            b"data",
         )
     };
     let probed = (0..100)
@@ -126,7 +126,7 @@ fn a_prefix_is_refused_when_64_of_its_peers_did_not_answer_in_time() {
     let mut bench = Bench::new();
     let scan = |bench: &mut Bench, ports: core::ops::Range<u16>| {
         ports
-            .filter(|port| bench.native(&to_peer(&peer_at(NAT, *port), b"")).is_none())
+            .filter(|port| bench.native(&to_peer(&peer_at(NAT, *port), b"data")).is_none())
             .count()
     };
     assert_eq!(scan(&mut bench, 1..101), 100, "they have 2 s to answer");
@@ -137,10 +137,10 @@ fn a_prefix_is_refused_when_64_of_its_peers_did_not_answer_in_time() {
     }
     bench.pass(1);
     assert_eq!(
-        bench.native(&to_peer(&peer_at(NAT, 200), b"")),
+        bench.native(&to_peer(&peer_at(NAT, 200), b"data")),
         Some(Fate::SourcePrefixLimitExceeded)
     );
-    let other_prefix = packet(v6("2001:db8:1::1"), peer_at(NAT, 201).octets(), b"");
+    let other_prefix = packet(v6("2001:db8:1::1"), peer_at(NAT, 201).octets(), b"data");
     assert_eq!(bench.native(&other_prefix), None);
     let late = peer_at(NAT, 100);
     bench.client(late.mapped(), &to_host(&late, b"data"));
@@ -164,11 +164,11 @@ fn known_peers_that_go_away_do_not_count_against_a_prefix() {
     }
     bench.pass(31);
     for peer in many(100) {
-        assert_eq!(bench.native(&to_peer(&peer, b"")), None);
+        assert_eq!(bench.native(&to_peer(&peer, b"data")), None);
     }
     bench.pass(10);
     assert_eq!(bench.relay.gauges().blocked, 100);
-    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 500), b"")), None);
+    assert_eq!(bench.native(&to_peer(&peer_at(NAT, 500), b"data")), None);
 }
 
 /// nothing is answered that RFC 4443 2.4 e forbids.

@@ -104,8 +104,14 @@ fn a_tunnel_source_that_embeds_an_own_address_is_dropped() {
             "{source}"
         );
     }
-    let other = packet(v6("2002:cb00:710b::1"), peer().octets(), b"");
+    let other = packet(v6("2002:cb00:710b::1"), peer().octets(), b"data");
     assert_eq!(fate(&other).0, Some(Fate::Encapsulated));
+}
+
+/// the form is no packet in this direction either.
+#[test]
+fn a_jumbogram_form_is_dropped_silently() {
+    assert_eq!(fate(&to_peer(&peer(), b"")), silent(Fate::JumbogramForm));
 }
 
 fn towards(server: [u8; 4], mapped: [u8; 4], port: u16) -> Vec<u8> {
@@ -264,12 +270,12 @@ fn a_peer_is_fresh_for_thirty_seconds() {
     let mut bench = Bench::trusting(&peer());
     bench.now = bench.now + PEER_FRESH;
     assert_eq!(
-        bench.native(&to_peer(&peer(), b"")),
+        bench.native(&to_peer(&peer(), b"data")),
         Some(Fate::Encapsulated)
     );
     let mut bench = Bench::trusting(&peer());
     bench.now = bench.now + PEER_FRESH + Duration::from_nanos(1);
-    assert_eq!(bench.native(&to_peer(&peer(), b"")), None);
+    assert_eq!(bench.native(&to_peer(&peer(), b"data")), None);
 }
 
 /// no data before the handshake, whatever the flags say.
