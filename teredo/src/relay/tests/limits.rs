@@ -14,7 +14,10 @@ fn a_full_set_of_pending_peers_forgets_blocked_ones_and_then_refuses() {
     for peer in [a, b] {
         assert_eq!(bench.native(&to_peer(&peer, b"data")), None);
     }
-    assert_eq!(bench.native(&to_peer(&c, b"data")), Some(Fate::PeerTableFull));
+    assert_eq!(
+        bench.native(&to_peer(&c, b"data")),
+        Some(Fate::PeerTableFull)
+    );
     bench.pass(8);
     assert_eq!(bench.native(&to_peer(&c, b"data")), None);
     assert_eq!(bench.relay.gauges().blocked_evicted, 1);
@@ -126,7 +129,11 @@ fn a_prefix_is_refused_when_64_of_its_peers_did_not_answer_in_time() {
     let mut bench = Bench::new();
     let scan = |bench: &mut Bench, ports: core::ops::Range<u16>| {
         ports
-            .filter(|port| bench.native(&to_peer(&peer_at(NAT, *port), b"data")).is_none())
+            .filter(|port| {
+                bench
+                    .native(&to_peer(&peer_at(NAT, *port), b"data"))
+                    .is_none()
+            })
             .count()
     };
     assert_eq!(scan(&mut bench, 1..101), 100, "they have 2 s to answer");
