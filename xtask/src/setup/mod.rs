@@ -161,8 +161,11 @@ impl Survey {
     fn missing(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .packages
-            .iter()
-            .map(|package| format!("{}: {}", package.name, package.why))
+            .chunk_by(|a, b| a.why == b.why)
+            .map(|group| {
+                let names: Vec<_> = group.iter().map(|package| package.name).collect();
+                format!("{} ({})", names.join(" "), group[0].why)
+            })
             .collect();
         match &self.compiler {
             compiler::Found::Ready(_) => {}
@@ -325,8 +328,8 @@ mod tests {
         assert!(!survey.is_complete());
         let missing = survey.missing().join("\n");
         for part in [
-            "gcc: ",
-            "miredo: ",
+            "gcc libc6-dev (",
+            "miredo miredo-server (",
             "eBPF compiler",
             "bpf-linker",
             "cargo-deny",

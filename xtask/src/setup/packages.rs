@@ -74,6 +74,7 @@ const LIBCLANG: Probe = Library(
     "libclang",
 );
 
+const NATS: &str = "the NATs of the tests and the demo";
 const LAB: &str = "builds the small internet of the tests and the demo";
 const JUDGE: &str = "captures and judges packets in the tests";
 const MIREDO: &str = "the Teredo clients and server the relay is tested with";
@@ -84,16 +85,8 @@ pub(crate) const NETWORK: &[Package] = &[
     package("util-linux", LAB, Program("nsenter")),
     package("procps", LAB, Program("sysctl")),
     package("ethtool", LAB, Program("ethtool")),
-    package(
-        "nftables",
-        "the NATs of the tests and the demo",
-        Program("nft"),
-    ),
-    package(
-        "conntrack",
-        "the NATs of the tests and the demo",
-        Program("conntrack"),
-    ),
+    package("nftables", NATS, Program("nft")),
+    package("conntrack", NATS, Program("conntrack")),
     package(
         "iputils-ping",
         "sends the echo requests of the tests and the demo",
