@@ -64,11 +64,8 @@ fn demo(seconds: Option<u64>) -> Result<()> {
 fn relay(interfaces: &[String], flags: &[String]) -> Result<()> {
     setup::ensure(&[Need::Build])?;
     let shipworm = build::shipworm(true)?;
-    let mut relay = sh("run the relay", &shipworm.to_string_lossy()).args(["relay"]);
-    for interface in interfaces {
-        relay = relay.args(["--iface", interface]);
-    }
-    relay = relay.args(flags);
+    let relay =
+        sh("run the relay", &shipworm.to_string_lossy()).args(relay_arguments(interfaces, flags));
     if !setup::is_root() {
         bail!(
             "only root may attach an XDP program; it is built, so run:\n    sudo {}",
@@ -77,4 +74,57 @@ fn relay(interfaces: &[String], flags: &[String]) -> Result<()> {
     }
     relay.exec()?;
     Ok(())
+}
+
+fn relay_arguments(interfaces: &[String], flags: &[String]) -> Vec<String> {
+    let interfaces = interfaces
+        .iter()
+        .flat_map(|name| ["--iface".to_owned(), name.clone()]);
+    std::iter::once("relay".to_owned())
+        .chain(interfaces)
+        .chain(flags.iter().cloned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    fn parse(words: &str) -> Result<Run, clap::Error> {
+        Line::try_parse_from(words.split(' ')).map(|line| line.run)
+    }
+
+    #[test]
+    fn without_flags_or_with_a_time_it_is_the_demo() {
+        for (words, seconds) in [("run", None), ("run --for 30", Some(30))] {
+            let run = parse(words).unwrap();
+            assert!(run.iface.is_empty() && run.flags.is_empty());
+            assert_eq!(run.seconds, seconds);
+        }
+    }
+
+    #[test]
+    fn flags_of_the_relay_arrive_as_they_are() {
+        for words in [
+            "relay --iface eth0 --iface eth1",
+            "relay --iface eth0 --datapath auto --iface eth1 --max-peers 5",
+            "relay --config relay.toml",
+        ] {
+            let run = parse(&words.replace("relay --", "run --")).unwrap();
+            assert_eq!(relay_arguments(&run.iface, &run.flags).join(" "), words);
+        }
+    }
+
+    #[test]
+    fn a_relay_on_real_interfaces_has_no_end() {
+        assert!(parse("run --for 30 --iface eth0").is_err());
+    }
 }
