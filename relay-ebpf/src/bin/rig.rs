@@ -9,7 +9,7 @@
 )]
 
 use aya_ebpf::bindings::xdp_action;
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_xdp_adjust_head, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, ProgramArray};
 use aya_ebpf::programs::XdpContext;
@@ -25,7 +25,9 @@ const CROWDED: usize = 204;
 #[derive(Clone, Copy)]
 struct Original {
     front: [u64; FRONT / 8],
-    len: u64,
+    len: u32,
+    /// Peers in use, less one: a power of two less one.
+    peer_mask: u32,
 }
 
 /// Slot 0: the shipped program, or [`empty`].
@@ -41,25 +43,78 @@ fn empty(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Undoes what the last run did to the frame, then calls on.
+/// Undoes what encapsulation did to the frame, addresses it to a random peer and calls on.
 #[xdp(frags)]
-fn restore(ctx: XdpContext) -> u32 {
-    let Some(original) = ORIGINAL.get(0) else {
+fn restore_native(ctx: XdpContext) -> u32 {
+    /// Mapped port and IPv4 address in the inner destination.
+    const PORT_AT: usize = 14 + 24 + 10;
+    let Some((start, (ip, port))) = restore(&ctx) else {
         return xdp_action::XDP_ABORTED;
     };
+    // SAFETY: both lie in the front that was just restored.
+    unsafe {
+        put(start + PORT_AT, (!port).to_be_bytes());
+        put(start + PORT_AT + 2, (!ip).to_be_bytes());
+    }
+    call_on(&ctx)
+}
+
+/// Undoes what decapsulation did to the frame, makes it a random peer's and calls on.
+#[xdp(frags)]
+fn restore_client(ctx: XdpContext) -> u32 {
+    const OUTER_IP_AT: usize = 14 + 12;
+    const OUTER_PORT_AT: usize = 14 + 20;
+    /// Mapped port and IPv4 address in the inner source.
+    const PORT_AT: usize = 14 + 28 + 8 + 10;
+    let Some((start, (ip, port))) = restore(&ctx) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    // SAFETY: all of them lie in the front that was just restored.
+    unsafe {
+        put(start + OUTER_IP_AT, ip.to_be_bytes());
+        put(start + OUTER_PORT_AT, port.to_be_bytes());
+        put(start + PORT_AT, (!port).to_be_bytes());
+        put(start + PORT_AT + 2, (!ip).to_be_bytes());
+    }
+    call_on(&ctx)
+}
+
+/// Makes the frame what it was and gives its beginning and a random peer. `None`: a broken rig.
+#[inline(always)]
+fn restore(ctx: &XdpContext) -> Option<(usize, (u32, u16))> {
+    let original = ORIGINAL.get(0)?;
     // SAFETY: the context is the one this program was entered with.
-    let delta = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as i64 - original.len as i64;
+    let delta = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as i64 - i64::from(original.len);
     // SAFETY: as above.
     if delta != 0 && unsafe { bpf_xdp_adjust_head(ctx.ctx, delta as i32) } != 0 {
-        return xdp_action::XDP_ABORTED;
+        return None;
     }
     let start = ctx.data();
     if start + FRONT > ctx.data_end() {
-        return xdp_action::XDP_ABORTED;
+        return None;
     }
     // SAFETY: the bytes were just found inside the packet, and the map's value is apart from it.
     unsafe { copy_front(start, original.front.as_ptr() as usize) };
-    call_on(&ctx)
+    // SAFETY: the helper has no precondition.
+    let peer = unsafe { bpf_get_prandom_u32() } & original.peer_mask;
+    Some((start, mapped(peer)))
+}
+
+/// Address and port of peer number `peer`. The two halves of the address always have the same sum, so
+/// that the IPv4 header checksum holds for all.
+#[inline(always)]
+fn mapped(peer: u32) -> (u32, u16) {
+    const BASE: u32 = u32::from_be_bytes([10, 64, 0x80, 0]);
+    let step = peer >> 15;
+    (BASE + (step << 16) - step, 0x8000 | (peer & 0x7fff) as u16)
+}
+
+/// # Safety
+/// `at` is in the packet.
+#[inline(always)]
+unsafe fn put<const N: usize>(at: usize, bytes: [u8; N]) {
+    // SAFETY: by the caller's word; an array of bytes has no alignment.
+    unsafe { *(at as *mut [u8; N]) = bytes };
 }
 
 /// Leaves too little room in front of the frame for another header, then calls on.
