@@ -122,9 +122,9 @@ reasons! {
     PuntRoutingHeader = Punted,
     /// The next hop's link-layer address is not resolved yet.
     PuntNoNeighbour = Punted,
-    /// The next hop is this machine.
+    /// The next hop is this machine, or there is no route: the program's lookup gives one answer to both.
     PuntLocal = Punted,
-    /// No usable route: unreachable, prohibited, blackhole, a device that is not ours, or forwarding is off.
+    /// No usable route: unreachable, prohibited, blackhole, a device that is not a port, or forwarding is off.
     PuntNoRoute = Punted,
     /// The next hop's MTU is smaller than the packet.
     PuntNextHopMtu = Punted,
@@ -142,8 +142,6 @@ reasons! {
     FrameUnreadable = Dropped,
     /// The outer UDP checksum of a punted packet is wrong.
     OuterUdpChecksumWrong = Dropped,
-    /// The channel to the relay thread was full.
-    SlowPathBusy = Dropped,
     /// The kernel refused to send it.
     SendFailed = Dropped,
 
