@@ -142,35 +142,52 @@ impl<'lab> Rival<'lab> {
     }
 }
 
-fn median(times: &mut [Duration]) -> Duration {
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
     times.sort_unstable();
     times[times.len() / 2]
 }
 
+/// How much later `ours` are than `theirs`, in standard deviations of chance (the rank sum
+/// test of Mann and Whitney): 0 where neither is, positive where ours are later.
+fn lateness(ours: &[Duration], theirs: &[Duration]) -> f64 {
+    let pairs = ours.iter().flat_map(|a| theirs.iter().map(move |b| a > b));
+    let later = pairs.filter(|later| *later).count();
+    let as_f64 = |n: usize| f64::from(u32::try_from(n).unwrap());
+    let (n, m) = (as_f64(ours.len()), as_f64(theirs.len()));
+    (as_f64(later) - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
+}
+
 #[test]
 fn the_first_reply_through_xdp_comes_no_later_than_through_miredos_relay() {
-    const ROUNDS: usize = 7;
-    let first_only = Ping::times(1);
+    const ROUNDS: usize = 8;
+    /// Equal relays pass it once in a hundred runs.
+    const BEYOND_CHANCE: f64 = 2.33;
     let lab = Lab::new(&Options::default()).unwrap();
     let _server = miredo::server(&lab).unwrap();
     for opener in OPENERS {
         let mut first_replies = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
-            for (name, times) in Rival::NAMES.iter().zip(&mut first_replies) {
-                let relay = Rival::start(&lab, name);
+        for round in 0..ROUNDS {
+            // Neither always has the machine as the other left it.
+            for i in [round % 2, (round + 1) % 2] {
+                let relay = Rival::start(&lab, Rival::NAMES[i]);
                 for (site, client) in miredo::cold_clients(&lab).unwrap() {
-                    let report = opener.ping(&lab, site, client.ipv6(), &first_only);
-                    times.push(report.first_reply.expect("the first packet is never lost"));
+                    let report = opener.ping(&lab, site, client.ipv6(), &Ping::times(1));
+                    let first = report.first_reply.expect("the first packet is never lost");
+                    first_replies[i].push(first);
                 }
                 relay.stop();
             }
         }
-        let [miredo, ours] = first_replies.each_mut().map(|times| median(times));
+        let [miredo, ours] = &first_replies;
+        let lateness = lateness(ours, miredo);
         println!(
-            "opened by {opener:?}: first reply, median of {} cold starts: miredo {miredo:?}, \
-             shipworm {ours:?}",
-            first_replies[0].len()
+            "opened by {opener:?}: first reply, median of {} cold starts: miredo {:?}, shipworm \
+             {:?} ({lateness:+.1} standard deviations)",
+            ours.len(),
+            median(miredo),
+            median(ours),
         );
-        assert!(ours <= miredo, "{first_replies:?}");
+        assert!(lateness < BEYOND_CHANCE, "{first_replies:?}");
     }
 }
