@@ -3,40 +3,31 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
-use core_affinity::CoreId;
-use crossbeam_channel::Sender;
 use sd_notify::NotifyState;
-use teredo::relay::{Config, Hop, Relay};
+use teredo::relay::{Config, Relay};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 use super::fast_path::{FastPath, random};
 use super::status_desk::{self, StatusDesk};
-use super::workers::Workers;
+use super::workers::{Ended, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
 use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
 use crate::control::{self, Ask, Server};
 use crate::datapath::{Datapath, StagedPeers};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
-use crate::slowpath::frame::{self, Frame};
+use crate::slowpath::engine::{Outlets, SlowPath};
 use crate::slowpath::front_ends;
 use crate::slowpath::icmp6::ErrorSocket;
-use crate::slowpath::inlet::{Inlet, Input, WAITING_MAX};
-use crate::slowpath::relay_thread::{Outlets, RelayThread, Request};
-use crate::slowpath::tally::FrontTally;
 use crate::slowpath::tun::{TUN_NAME, Tun};
 use crate::slowpath::udp::ServiceSocket;
 use crate::slowpath::xsk::PuntSocket;
-
-/// Requests that may wait for the relay thread; those who ask wait for room.
-const WAITING_REQUESTS: usize = 16;
 
 /// Whether the kernel forwards IPv6 at all.
 const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -86,8 +77,13 @@ pub fn run(settings: RelaySettings) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(|error| RunError::Running(format!("no event loop: {error}")))?;
-    let (mut running, server, asks) = Running::start(settings)?;
-    let result = runtime.block_on(running.control(&server, asks));
+    let Started {
+        mut running,
+        server,
+        asks,
+        ended,
+    } = start(settings)?;
+    let result = runtime.block_on(running.control(&server, asks, ended));
     info!("stopping");
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
     running.stop();
@@ -98,180 +94,174 @@ pub fn run(settings: RelaySettings) -> Result<(), RunError> {
 struct Running {
     workers: Workers,
     datapath: Option<Datapath>,
-    requests: Sender<Request>,
-    relay_thread: Option<JoinHandle<()>>,
-    /// Resolves when the relay thread is gone.
-    relay_gone: Option<oneshot::Receiver<()>>,
+    slow: Arc<SlowPath>,
     tun: Arc<Tun>,
 }
 
+/// A relay that runs, and what its control thread needs.
+struct Started {
+    running: Running,
+    server: Server,
+    asks: mpsc::Sender<Ask>,
+    ended: Ended,
+}
+
+/// Opens everything that can fail first; what is open already closes itself when a later step fails.
+fn start(settings: RelaySettings) -> Result<Started, StartError> {
+    let snapshot = Snapshot::take().map_err(|error| {
+        StartError::new(
+            "interfaces",
+            "",
+            error.to_string(),
+            "the kernel does not list them",
+        )
+    })?;
+    let (resolved, _) = config::check(&settings, &InterfaceInfo::all(&snapshot))?;
+    let mut config = Config::new(resolved.service);
+    config
+        .allow_non_global
+        .clone_from(&settings.allow_non_global);
+
+    let service = ServiceSocket::bind(resolved.service).map_err(|error| {
+        StartError::new(
+            "--bind",
+            resolved.service.to_string(),
+            error.to_string(),
+            "",
+        )
+    })?;
+    let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
+        let address = resolved.native_address.to_string();
+        StartError::new("--native-address", address, error.to_string(), "")
+    })?;
+    let server = Server::bind(&settings.socket)?;
+    let tun = Arc::new(Tun::create(config.tunnel_mtu).map_err(|error| tun_refused(&error))?);
+    let mut fast = FastPath::start(&settings, &snapshot, &config, tun.ifindex())?;
+    info!(
+        max_peers = settings.max_peers,
+        mib = peer_table_bytes(settings.max_peers).div_ceil(1 << 20),
+        "peer table"
+    );
+    let mut warnings = std::mem::take(&mut fast.warnings);
+    warnings.extend(forwarding_warning());
+
+    let peers = StagedPeers::new(fast.peers(settings.max_peers));
+    let receiver = service.try_clone().map_err(|error| no_thread(&error))?;
+    let watches = fast
+        .punts
+        .iter()
+        .map(|(_, socket)| socket.watch())
+        .collect();
+    let slow = Arc::new(SlowPath::new(
+        Relay::new(config, peers, random()?),
+        Outlets {
+            service,
+            tun: Arc::clone(&tun),
+            errors,
+        },
+        watches,
+    ));
+    let (asks, asked) = control::asks();
+    let desk = StatusDesk {
+        started: Instant::now(),
+        active: fast.active(),
+        fell_back: fast.fell_back.take(),
+        interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
+        counters: fast.datapath.as_ref().map(Datapath::counters),
+        punts: fast
+            .punts
+            .iter()
+            .map(|(_, socket)| socket.counters())
+            .collect(),
+        slow: Arc::clone(&slow),
+        resolved,
+        settings,
+        warnings,
+    };
+    let (workers, ended) = Workers::new();
+    let mut running = Running {
+        workers,
+        datapath: fast.datapath.take(),
+        slow,
+        tun,
+    };
+    running.set_own_ipv4(&snapshot);
+    running
+        .start_workers(fast.punts, receiver)
+        .and_then(|()| {
+            running
+                .workers
+                .start_detached("status", move || desk.run(asked))
+        })
+        .map_err(|error| no_thread(&error))?;
+    // Last, when everything behind it works: traffic comes by this route.
+    running.tun.add_route().map_err(|error| {
+        StartError::new(
+            "route",
+            format!("2001::/32 dev {TUN_NAME}"),
+            error.to_string(),
+            "another route for it may be there: ip -6 route show 2001::/32",
+        )
+    })?;
+    Ok(Started {
+        running,
+        server,
+        asks,
+        ended,
+    })
+}
+
 impl Running {
-    fn start(settings: RelaySettings) -> Result<(Self, Server, mpsc::Sender<Ask>), StartError> {
-        let snapshot = Snapshot::take().map_err(|error| {
-            StartError::new(
-                "interfaces",
-                "",
-                error.to_string(),
-                "the kernel does not list them",
-            )
-        })?;
-        let (resolved, _) = config::check(&settings, &InterfaceInfo::all(&snapshot))?;
-        let mut relay = Config::new(resolved.service);
-        relay
-            .allow_non_global
-            .clone_from(&settings.allow_non_global);
-
-        let service = ServiceSocket::bind(resolved.service).map_err(|error| {
-            StartError::new(
-                "--bind",
-                resolved.service.to_string(),
-                error.to_string(),
-                "",
-            )
-        })?;
-        let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
-            StartError::new(
-                "--native-address",
-                resolved.native_address.to_string(),
-                error.to_string(),
-                "",
-            )
-        })?;
-        let server = Server::bind(&settings.socket)?;
-        let tun = Arc::new(Tun::create(relay.tunnel_mtu).map_err(|error| tun_refused(&error))?);
-        let mut fast = FastPath::start(&settings, &snapshot, &relay, tun.ifindex())?;
-        info!(
-            max_peers = settings.max_peers,
-            mib = peer_table_bytes(settings.max_peers).div_ceil(1 << 20),
-            "peer table"
-        );
-        let mut warnings = std::mem::take(&mut fast.warnings);
-        warnings.extend(forwarding_warning());
-
-        let peers = StagedPeers::new(fast.peers(settings.max_peers));
-        let mut relay = Relay::new(relay, peers, random()?);
-        let (own, broadcasts) = own_addresses(&snapshot);
-        relay.set_own_ipv4(&own, &broadcasts);
-
-        let front = Arc::new(FrontTally::default());
-        let (arrivals, arrivals_out) = crossbeam_channel::bounded(WAITING_MAX);
-        let (requests, requests_out) = crossbeam_channel::bounded(WAITING_REQUESTS);
-        let inlet = Inlet::new(arrivals, Arc::clone(&front));
-        let (asks, asked) = control::asks();
-        let desk = StatusDesk {
-            started: Instant::now(),
-            active: fast.active(),
-            fell_back: fast.fell_back.take(),
-            interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
-            counters: fast.datapath.as_ref().map(Datapath::counters),
-            punts: fast
-                .punts
-                .iter()
-                .map(|(_, socket)| socket.counters())
-                .collect(),
-            requests: requests.clone(),
-            resolved,
-            settings,
-            warnings,
-        };
-
-        let socket = service.try_clone().map_err(|error| no_thread(&error))?;
-        let watches = fast.punts.iter().map(|(_, s)| s.watch()).collect();
-        let thread = RelayThread::new(
-            relay,
-            Outlets {
-                service,
-                tun: Arc::clone(&tun),
-                errors,
-            },
-            front,
-            watches,
-        );
-        let (alive, relay_gone) = oneshot::channel();
-        let relay_thread = std::thread::Builder::new()
-            .name("relay".into())
-            .spawn(move || {
-                thread.run(&arrivals_out, &requests_out);
-                drop(alive);
-            })
-            .map_err(|error| no_thread(&error))?;
-        let mut running = Self {
-            workers: Workers::default(),
-            datapath: fast.datapath.take(),
-            requests,
-            relay_thread: Some(relay_thread),
-            relay_gone: Some(relay_gone),
-            tun,
-        };
-        running
-            .start_workers(fast.punts, socket, &inlet)
-            .map_err(|error| no_thread(&error))?;
-        std::thread::Builder::new()
-            .name("status".into())
-            .spawn(move || desk.run(asked))
-            .map_err(|error| no_thread(&error))?;
-        // Last, when everything behind it works: traffic comes by this route.
-        running.tun.add_route().map_err(|error| {
-            StartError::new(
-                "route",
-                format!("2001::/32 dev {TUN_NAME}"),
-                error.to_string(),
-                "another route for it may be there: ip -6 route show 2001::/32",
-            )
-        })?;
-        Ok((running, server, asks))
-    }
-
     fn start_workers(
         &mut self,
         punts: Vec<(u32, PuntSocket)>,
-        service: ServiceSocket,
-        inlet: &Inlet,
+        receiver: ServiceSocket,
     ) -> io::Result<()> {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        for (queue, socket) in punts {
-            let inlet = inlet.clone();
+        for (number, (queue, socket)) in punts.into_iter().enumerate() {
             let core = (!cores.is_empty()).then(|| cores[queue as usize % cores.len()]);
-            self.workers.start(&format!("punt-{queue}"), move |stop| {
-                punt_worker(socket, core, &inlet, stop)
+            let slow = Arc::clone(&self.slow);
+            self.workers.start(&format!("punt-{number}"), move |stop| {
+                if let Some(core) = core {
+                    core_affinity::set_for_current(core);
+                }
+                front_ends::punts(socket, number, &slow, stop)
             })?;
         }
         if let Some(events) = self.datapath.as_mut().and_then(Datapath::probes) {
-            let inlet = inlet.clone();
+            let slow = Arc::clone(&self.slow);
             self.workers.start("probes", move |stop| {
-                front_ends::probes(events, &inlet, stop)
+                front_ends::probes(events, &slow, stop)
             })?;
         }
-        let udp_inlet = inlet.clone();
+        let slow = Arc::clone(&self.slow);
         self.workers.start("service", move |stop| {
-            front_ends::service_socket(&service, &udp_inlet, stop);
+            front_ends::service_socket(&receiver, &slow, stop)
         })?;
-        let (tun, inlet) = (Arc::clone(&self.tun), inlet.clone());
+        let (slow, tun) = (Arc::clone(&self.slow), Arc::clone(&self.tun));
         self.workers
-            .start("tun", move |stop| front_ends::tun(&tun, &inlet, stop))
+            .start("tun", move |stop| front_ends::tun(&tun, &slow, stop))?;
+        let slow = Arc::clone(&self.slow);
+        self.workers
+            .start("timer", move |stop| slow.keep_time(stop))
     }
 
     /// The control thread's work: signals, the control socket, and the machine's changes.
-    async fn control(&mut self, server: &Server, asks: mpsc::Sender<Ask>) -> Result<(), String> {
+    async fn control(
+        &mut self,
+        server: &Server,
+        asks: mpsc::Sender<Ask>,
+        mut ended: Ended,
+    ) -> Result<(), String> {
         let signals = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
-        let (mut terminate, mut interrupt) = (
-            signals(SignalKind::terminate())?,
-            signals(SignalKind::interrupt())?,
-        );
+        let mut terminate = signals(SignalKind::terminate())?;
+        let mut interrupt = signals(SignalKind::interrupt())?;
         let (changed, mut changes) = mpsc::channel(1);
         let watch = tokio::spawn(async move {
             if let Err(error) = net::watch(changed).await {
                 warn!(%error, "the kernel no longer tells of changed interfaces and addresses");
             }
         });
-        let relay_gone = self.relay_gone.take();
-        let relay_gone = async move {
-            match relay_gone {
-                Some(gone) => drop(gone.await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(relay_gone);
         let serve = server.serve(asks);
         tokio::pin!(serve);
 
@@ -281,10 +271,11 @@ impl Running {
             tokio::select! {
                 _ = terminate.recv() => break Ok(()),
                 _ = interrupt.recv() => break Ok(()),
-                () = &mut relay_gone => break Err("the relay thread ended".to_owned()),
-                result = &mut serve => {
-                    break Err(result.map_or_else(|e| format!("control socket: {e}"), |()| "control socket closed".into()));
-                }
+                Some(name) = ended.recv() => break Err(format!("the thread {name} failed")),
+                result = &mut serve => break Err(match result {
+                    Ok(()) => "the control socket was closed".to_owned(),
+                    Err(error) => format!("control socket: {error}"),
+                }),
                 Some(()) = changes.recv() => self.follow_machine().await,
             }
         };
@@ -299,19 +290,17 @@ impl Running {
                 if let Some(datapath) = &mut self.datapath {
                     datapath.reconcile(&snapshot);
                 }
-                let (own, broadcasts) = own_addresses(&snapshot);
-                if self
-                    .requests
-                    .try_send(Request::OwnIpv4 { own, broadcasts })
-                    .is_err()
-                {
-                    warn!(
-                        "the relay thread is busy, it learns of changed addresses with the next change"
-                    );
-                }
+                self.set_own_ipv4(&snapshot);
             }
             Err(error) => warn!(%error, "cannot list interfaces"),
         }
+    }
+
+    fn set_own_ipv4(&self, snapshot: &Snapshot) {
+        let own: Vec<Ipv4Addr> = snapshot.own_ipv4().collect();
+        let broadcasts: Vec<Ipv4Addr> = snapshot.directed_broadcasts().collect();
+        // A broken slow path ends the relay by itself: its threads have ended.
+        let _ = self.slow.set_own_ipv4(&own, &broadcasts);
     }
 
     /// Route, front ends, program, queues, device: nothing new comes in before what it needs is gone.
@@ -323,58 +312,8 @@ impl Running {
         if let Some(datapath) = self.datapath.take() {
             datapath.detach();
         }
-        // Gone already if the thread ended by itself.
-        let _ = self.requests.send(Request::ShutDown);
-        if let Some(thread) = self.relay_thread.take()
-            && thread.join().is_err()
-        {
-            error!("the relay thread panicked");
-        }
+        let _ = self.slow.shut_down();
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.relay_thread.is_some() {
-            self.workers.stop();
-            let _ = self.requests.send(Request::ShutDown);
-        }
-    }
-}
-
-/// Hands punted frames to the relay thread. When the socket fails the kernel's front end takes over.
-fn punt_worker(mut socket: PuntSocket, core: Option<CoreId>, inlet: &Inlet, stop: &AtomicBool) {
-    if let Some(core) = core {
-        core_affinity::set_for_current(core);
-    }
-    let result = socket.run(stop, |bytes| match frame::read(bytes) {
-        Ok(Frame::Native(packet)) => inlet.offer(Input::Native {
-            packet: packet.to_vec(),
-            hop: Hop::Pending,
-        }),
-        Ok(Frame::Client {
-            source,
-            tos,
-            payload,
-        }) => {
-            inlet.offer(Input::Client {
-                source,
-                tos,
-                payload: payload.to_vec(),
-            });
-        }
-        Err(reason) => inlet.drop_for(reason, bytes.len()),
-    });
-    if let Err(error) = result {
-        error!(%error, "an AF_XDP socket failed, its queue's slow path goes through the kernel from now on");
-    }
-}
-
-fn own_addresses(snapshot: &Snapshot) -> (Vec<std::net::Ipv4Addr>, Vec<std::net::Ipv4Addr>) {
-    (
-        snapshot.own_ipv4().collect(),
-        snapshot.directed_broadcasts().collect(),
-    )
 }
 
 /// Without forwarding the kernel's half of the slow path leads nowhere.
@@ -398,10 +337,6 @@ fn tun_refused(error: &io::Error) -> StartError {
 }
 
 fn no_thread(error: &io::Error) -> StartError {
-    StartError::new(
-        "threads",
-        "",
-        error.to_string(),
-        "the process limit may be too low: ulimit -u, TasksMax",
-    )
+    let next = "the limits of processes and descriptors may be too low: ulimit -u -n, TasksMax";
+    StartError::new("threads", "", error.to_string(), next)
 }

@@ -3,9 +3,8 @@
 
 use std::process;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Sender, bounded};
 use relay_common::{Counter, PeerEntry, PeerKey, Reason, Ticks};
 use teredo::addr::TeredoAddr;
 use teredo::relay::{PendingPeer, PendingState};
@@ -17,16 +16,13 @@ use crate::control::Ask;
 use crate::datapath::{CounterReader, Datapath};
 use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
+use crate::slowpath::engine::{PeerLists, SlowPath, Snapshot};
 use crate::slowpath::latency;
-use crate::slowpath::relay_thread::{Request, Snapshot};
 use crate::slowpath::xsk::PuntCounters;
 use crate::status::{
     self, Count, Icmp6Counts, Interface, Latencies, PeerCounts, PeerRow, PeerState, Peers,
     Percentiles, PuntSockets, Reasons, State, Status,
 };
-
-/// How long the relay thread may take to answer before the question is dropped.
-const RELAY_ANSWERS: Duration = Duration::from_secs(4);
 
 /// What is known about the relay without asking it, and how to ask.
 pub(super) struct StatusDesk {
@@ -39,7 +35,7 @@ pub(super) struct StatusDesk {
     pub(super) warnings: Vec<String>,
     pub(super) counters: Option<CounterReader>,
     pub(super) punts: Vec<Arc<PuntCounters>>,
-    pub(super) requests: Sender<Request>,
+    pub(super) slow: Arc<SlowPath>,
 }
 
 impl StatusDesk {
@@ -61,16 +57,8 @@ impl StatusDesk {
         }
     }
 
-    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
-        let (reply, answer) = bounded(1);
-        self.requests
-            .send_timeout(request(reply), RELAY_ANSWERS)
-            .ok()?;
-        answer.recv_timeout(RELAY_ANSWERS).ok()
-    }
-
     fn status(&self) -> Option<Status> {
-        let slow = self.ask(Request::Snapshot)?;
+        let slow = self.slow.snapshot().ok()?;
         let fast = match &self.counters {
             Some(counters) => counters.read().ok()?,
             None => [Counter::default(); Reason::COUNT],
@@ -128,8 +116,11 @@ impl StatusDesk {
     }
 
     fn peers(&self, limit: usize) -> Option<Peers> {
-        let (trusted, trusted_total) = self.ask(|reply| Request::Trusted { limit, reply })?;
-        let pending = self.ask(Request::Pending)?;
+        let PeerLists {
+            trusted,
+            trusted_total,
+            pending,
+        } = self.slow.peers(limit).ok()?;
         let now = Ticks::from(clock::now());
         let total = trusted_total + pending.len() as u64;
         let pending = pending.iter().filter_map(pending_row);

@@ -5,41 +5,82 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use tracing::error;
+use tokio::sync::mpsc;
+
+use crate::slowpath::engine::Broken;
+
+/// Names of threads that ended although nobody told them to.
+pub(super) type Ended = mpsc::UnboundedReceiver<String>;
 
 /// Threads that run until they are told to stop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Workers {
     stop: Arc<AtomicBool>,
+    ended: mpsc::UnboundedSender<String>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Starts `work` in a thread called `name`; it must end soon after the flag it is given turns true.
+    /// No threads yet, and the place where failures will be told.
+    pub(super) fn new() -> (Self, Ended) {
+        let (ended, told) = mpsc::unbounded_channel();
+        let workers = Self {
+            stop: Arc::default(),
+            ended,
+            threads: Vec::new(),
+        };
+        (workers, told)
+    }
+
+    /// Starts `work` in a thread called `name`; it must end soon after the flag it is given turns true. When it fails or
+    /// panics, its name is told.
     ///
     /// # Errors
     /// The system's refusal to make a thread.
     pub(super) fn start(
         &mut self,
         name: &str,
-        work: impl FnOnce(&AtomicBool) + Send + 'static,
+        work: impl FnOnce(&AtomicBool) -> Result<(), Broken> + Send + 'static,
     ) -> io::Result<()> {
         let stop = Arc::clone(&self.stop);
+        let failure = Failure {
+            name: Some(name.to_owned()),
+            ended: self.ended.clone(),
+        };
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(&stop))?;
+            .spawn(move || {
+                // Taken whole: it must be dropped by this thread, whatever `work` does.
+                let mut failure = failure;
+                if work(&stop).is_ok() {
+                    failure.name = None;
+                }
+            })?;
         self.threads.push(thread);
         Ok(())
+    }
+
+    /// Starts a thread that ends by itself when what it serves is gone.
+    ///
+    /// # Errors
+    /// The system's refusal to make a thread.
+    pub(super) fn start_detached(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .map(drop)
     }
 
     /// Stops all of them and waits for their end.
     pub(super) fn stop(&mut self) {
         self.stop.store(true, Relaxed);
         for thread in self.threads.drain(..) {
-            let name = thread.thread().name().unwrap_or("?").to_owned();
-            if thread.join().is_err() {
-                error!(thread = name, "a thread of the slow path panicked");
-            }
+            // A panic was told already.
+            let _ = thread.join();
         }
     }
 }
@@ -47,5 +88,50 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Tells the name it holds when it is dropped, also by a panic.
+struct Failure {
+    name: Option<String>,
+    ended: mpsc::UnboundedSender<String>,
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            // Nobody listens during a shutdown.
+            let _ = self.ended.send(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_fails_or_panics_is_told_by_name() {
+        let (mut workers, mut ended) = Workers::new();
+        workers.start("fails", |_| Err(Broken)).unwrap();
+        assert_eq!(ended.blocking_recv().as_deref(), Some("fails"));
+        workers.start("panics", |_| panic!("on purpose")).unwrap();
+        assert_eq!(ended.blocking_recv().as_deref(), Some("panics"));
+    }
+
+    #[test]
+    fn stopping_waits_for_all_and_tells_nobody() {
+        let (mut workers, mut ended) = Workers::new();
+        for name in ["a", "b"] {
+            let work = |stop: &AtomicBool| {
+                while !stop.load(Relaxed) {
+                    thread::yield_now();
+                }
+                Ok(())
+            };
+            workers.start(name, work).unwrap();
+        }
+        workers.stop();
+        assert!(ended.try_recv().is_err());
     }
 }

@@ -1,87 +1,131 @@
-//! The threads that take packets from sockets and hand them to the relay thread.
+//! The threads that take packets from sockets and run the relay on them.
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use teredo::relay::Hop;
-use tracing::warn;
+use tracing::{error, warn};
 
-use super::inlet::{Inlet, Input};
+use super::engine::{Broken, Front, Input, SlowPath};
+use super::frame::{self, Frame};
 use super::poll::{STOP_CHECK, wait_readable};
-use super::tun::Tun;
+use super::tun::{Tun, TunBatch};
 use super::udp::{ReceiveBatch, ServiceSocket};
+use super::xsk::PuntSocket;
 use crate::datapath::ProbeEvents;
 
-/// Largest packet the kernel may route into the TUN device.
-const TUN_PACKET_MAX: usize = 65_575;
-
-/// Packets read from the TUN device before the stop flag is looked at again.
-const TUN_BATCH: usize = 256;
-
-/// Receives from the service socket until `stop`.
-pub fn service_socket(socket: &ServiceSocket, inlet: &Inlet, stop: &AtomicBool) {
-    let mut batch = ReceiveBatch::default();
+/// Serves punt socket number `number` until `stop`. When the socket fails, its queue's frames come by the kernel's way.
+///
+/// # Errors
+/// [`Broken`]: the relay must end.
+pub fn punts(
+    mut socket: PuntSocket,
+    number: usize,
+    slow: &SlowPath,
+    stop: &AtomicBool,
+) -> Result<(), Broken> {
     while !stop.load(Relaxed) {
-        match socket.receive(&mut batch, STOP_CHECK) {
-            Ok(_) => {
-                for (source, tos, payload) in batch.iter() {
-                    inlet.offer(Input::Client {
-                        source,
-                        tos,
-                        payload: payload.to_vec(),
-                    });
-                }
-            }
-            Err(error) => pause_after("service socket", &error),
-        }
-    }
-}
-
-/// Receives what the kernel routes into the TUN device until `stop`.
-pub fn tun(tun: &Arc<Tun>, inlet: &Inlet, stop: &AtomicBool) {
-    let mut buffer = vec![0; TUN_PACKET_MAX];
-    while !stop.load(Relaxed) {
-        match drain_tun(tun, &mut buffer, inlet) {
-            Ok(()) => {}
-            Err(error) => pause_after("TUN device", &error),
-        }
-    }
-}
-
-fn drain_tun(tun: &Tun, buffer: &mut [u8], inlet: &Inlet) -> io::Result<()> {
-    let Some(packet) = tun.receive(buffer, STOP_CHECK)? else {
-        return Ok(());
-    };
-    inlet.offer(Input::Native {
-        packet: packet.to_vec(),
-        hop: Hop::Done,
-    });
-    for _ in 1..TUN_BATCH {
-        let Some(packet) = tun.try_receive(buffer)? else {
-            break;
-        };
-        inlet.offer(Input::Native {
-            packet: packet.to_vec(),
-            hop: Hop::Done,
+        let mut handled = Ok(());
+        let received = socket.receive(STOP_CHECK, |frames| {
+            handled = slow.handle(Front::Punt(number), frames.map(read_frame));
         });
+        handled?;
+        if let Err(error) = received {
+            error!(%error, "an AF_XDP socket failed, its queue's slow path goes through the kernel from now on");
+            break;
+        }
     }
     Ok(())
 }
 
-/// Passes the fast path's probe requests on until `stop`.
-pub fn probes(mut events: ProbeEvents, inlet: &Inlet, stop: &AtomicBool) {
+fn read_frame(bytes: &[u8]) -> Input<'_> {
+    match frame::read(bytes) {
+        Ok(Frame::Native(packet)) => Input::Native {
+            packet,
+            hop: Hop::Pending,
+        },
+        Ok(Frame::Client {
+            source,
+            tos,
+            payload,
+        }) => Input::Client {
+            source,
+            tos,
+            payload,
+        },
+        Err(reason) => Input::Unreadable {
+            reason,
+            bytes: bytes.len(),
+        },
+    }
+}
+
+/// Serves the service socket until `stop`.
+///
+/// # Errors
+/// [`Broken`]: the relay must end.
+pub fn service_socket(
+    socket: &ServiceSocket,
+    slow: &SlowPath,
+    stop: &AtomicBool,
+) -> Result<(), Broken> {
+    let mut batch = ReceiveBatch::default();
+    while !stop.load(Relaxed) {
+        match socket.receive(&mut batch, STOP_CHECK) {
+            Ok(0) => {}
+            Ok(_) => slow.handle(
+                Front::Other,
+                batch.iter().map(|(source, tos, payload)| Input::Client {
+                    source,
+                    tos,
+                    payload,
+                }),
+            )?,
+            Err(error) => pause_after("service socket", &error),
+        }
+    }
+    Ok(())
+}
+
+/// Serves what the kernel routes into the TUN device until `stop`.
+///
+/// # Errors
+/// [`Broken`]: the relay must end.
+pub fn tun(tun: &Tun, slow: &SlowPath, stop: &AtomicBool) -> Result<(), Broken> {
+    let mut batch = TunBatch::default();
+    while !stop.load(Relaxed) {
+        match tun.receive(&mut batch, STOP_CHECK) {
+            Ok(0) => {}
+            Ok(_) => slow.handle(
+                Front::Other,
+                batch.iter().map(|packet| Input::Native {
+                    packet,
+                    hop: Hop::Done,
+                }),
+            )?,
+            Err(error) => pause_after("TUN device", &error),
+        }
+    }
+    Ok(())
+}
+
+/// Serves the fast path's probe requests until `stop`.
+///
+/// # Errors
+/// [`Broken`]: the relay must end.
+pub fn probes(mut events: ProbeEvents, slow: &SlowPath, stop: &AtomicBool) -> Result<(), Broken> {
     while !stop.load(Relaxed) {
         match wait_readable(events.as_fd(), STOP_CHECK) {
-            Ok(_) => {
-                while let Some(key) = events.next() {
-                    inlet.offer(Input::Probe(key));
-                }
-            }
+            Ok(false) => {}
+            Ok(true) => slow.handle(
+                Front::Other,
+                std::iter::from_fn(|| events.next()).map(Input::Probe),
+            )?,
             Err(error) => pause_after("ring of probe requests", &error),
         }
     }
+    Ok(())
 }
 
 /// A socket that fails once may work again (an interface that was down); one that fails always must not spin.

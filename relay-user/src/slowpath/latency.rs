@@ -35,10 +35,11 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Records one.
-    pub fn record(&mut self, latency: Duration) {
+    /// Records the same latency for `samples` packets.
+    pub fn record(&mut self, latency: Duration, samples: u64) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.0.saturating_record(micros.clamp(1, LATENCY_MAX_US));
+        let micros = micros.clamp(1, LATENCY_MAX_US);
+        self.0.saturating_record_n(micros, samples);
     }
 
     /// The figures so far.
@@ -63,7 +64,7 @@ mod tests {
     fn percentiles_of_a_thousand_microseconds() {
         let mut latency = Latency::default();
         for us in 1..=1000 {
-            latency.record(Duration::from_micros(us));
+            latency.record(Duration::from_micros(us), 1);
         }
         let p = latency.percentiles();
         assert_eq!((p.count, p.p50, p.p99, p.max), (1000, 500, 990, 1000));

@@ -26,6 +26,12 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xffff, 0xffff, 0
 /// Metric of the route to 2001::/32, the kernel's own default for routes of users.
 const ROUTE_METRIC: u32 = 1024;
 
+/// Packets read before they are handled.
+pub const BATCH: usize = 64;
+
+/// Longest packet read whole. The kernel routes none longer than the device's MTU into it.
+const PACKET_MAX: usize = 2048;
+
 /// `RTF_UP` of linux/route.h.
 const RTF_UP: u32 = 1;
 
@@ -160,38 +166,33 @@ impl Tun {
         i32::try_from(self.ifindex).unwrap_or(0)
     }
 
-    /// Waits up to `timeout` for a packet and reads it. `None` when none came.
+    /// Waits up to `timeout` for packets and reads what is there, at most [`BATCH`].
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn receive<'a>(
-        &self,
-        buffer: &'a mut [u8],
-        timeout: Duration,
-    ) -> io::Result<Option<&'a [u8]>> {
+    pub fn receive(&self, batch: &mut TunBatch, timeout: Duration) -> io::Result<usize> {
+        batch.received = 0;
         if !wait_readable(self.file.as_fd(), timeout)? {
-            return Ok(None);
+            return Ok(0);
         }
-        self.try_receive(buffer)
-    }
-
-    /// Reads a packet if one is there.
-    ///
-    /// # Errors
-    /// Those of `read`.
-    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        match (&self.file).read(buffer) {
-            Ok(n) => Ok(Some(&buffer[..n])),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(None)
+        while batch.received < BATCH {
+            match (&self.file).read(&mut batch.buffers[batch.received]) {
+                Ok(len) => {
+                    batch.lengths[batch.received] = len;
+                    batch.received += 1;
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
+        Ok(batch.received)
     }
 
     /// Hands an IPv6 packet to the kernel, which forwards it.
@@ -200,6 +201,34 @@ impl Tun {
     /// Those of `write`.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         (&self.file).write(packet).map(|_| ())
+    }
+}
+
+/// Buffers for [`Tun::receive`].
+#[derive(Debug)]
+pub struct TunBatch {
+    buffers: Vec<[u8; PACKET_MAX]>,
+    lengths: [usize; BATCH],
+    received: usize,
+}
+
+impl Default for TunBatch {
+    fn default() -> Self {
+        Self {
+            buffers: vec![[0; PACKET_MAX]; BATCH],
+            lengths: [0; BATCH],
+            received: 0,
+        }
+    }
+}
+
+impl TunBatch {
+    /// The packets of the last call.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let packets = self.buffers.iter().zip(self.lengths);
+        packets
+            .take(self.received)
+            .map(|(buffer, len)| &buffer[..len])
     }
 }
 

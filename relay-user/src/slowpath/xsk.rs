@@ -40,9 +40,6 @@ const UNUSED_RING: u32 = 64;
 /// Frames taken from the ring at once.
 const BATCH_MAX: usize = 64;
 
-/// How long a worker sleeps at most before it looks whether it should stop.
-const STOP_CHECK_MS: i32 = 100;
-
 /// How often the kernel's drop counters are read.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -156,37 +153,29 @@ impl PuntSocket {
         PuntWatch(Arc::clone(&self.watched))
     }
 
-    /// Hands every frame to `sink` until `stop`.
-    ///
-    /// # Errors
-    /// Those of [`receive`](Self::receive).
-    pub fn run(&mut self, stop: &AtomicBool, mut sink: impl FnMut(&[u8])) -> io::Result<()> {
-        while !stop.load(Relaxed) {
-            self.receive(STOP_CHECK_MS, &mut sink)?;
-        }
-        Ok(())
-    }
-
-    /// Waits up to `timeout_ms` for frames, hands a batch of them to `sink` and says how many.
+    /// Waits up to `timeout` for frames, hands a batch of them to `sink` and says how many. The sink is not called for none.
     ///
     /// # Errors
     /// Those of `poll`; an interruption counts as a time-out.
-    pub fn receive(&mut self, timeout_ms: i32, mut sink: impl FnMut(&[u8])) -> io::Result<usize> {
+    pub fn receive(
+        &mut self,
+        timeout: Duration,
+        sink: impl FnOnce(&mut dyn Iterator<Item = &[u8]>),
+    ) -> io::Result<usize> {
         self.watched.handing_over.store(true, SeqCst);
         let mut batch = self.buffers.consume();
         if batch.len == 0 {
             drop(batch);
             self.watched.handing_over.store(false, SeqCst);
-            self.buffers.rx.poll(timeout_ms)?;
+            wait_readable(self.fd(), timeout)?;
             self.watched.handing_over.store(true, SeqCst);
             batch = self.buffers.consume();
         }
-        let mut bytes = 0;
-        for frame in batch.frames() {
-            bytes += frame.len();
-            sink(frame);
-        }
         let frames = batch.len;
+        let bytes = batch.frames().map(<[u8]>::len).sum();
+        if frames > 0 {
+            sink(&mut batch.frames());
+        }
         drop(batch);
         self.watched.handing_over.store(false, SeqCst);
         self.buffers.wake_if_asked()?;
@@ -296,13 +285,17 @@ impl PuntWatch {
     /// The ring is looked at first: a frame the worker takes afterwards was still there, one it
     /// took before is in its hands, because it raises the flag before it takes.
     pub fn is_quiet(&self) -> bool {
+        !self.has_waiting() && !self.0.handing_over.load(SeqCst)
+    }
+
+    /// Whether a frame is in the ring.
+    pub fn has_waiting(&self) -> bool {
         let fd = self.0.fd.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = fd.is_some_and(|fd| {
+        fd.is_some_and(|fd| {
             // SAFETY: the descriptor is open while it stands there, and the lock keeps it there.
             let fd = unsafe { BorrowedFd::borrow_raw(fd) };
             wait_readable(fd, Duration::ZERO).unwrap_or(false)
-        });
-        !waiting && !self.0.handing_over.load(SeqCst)
+        })
     }
 }
 
