@@ -269,7 +269,7 @@ fn install_packages(apt: &Apt, wanted: &[&str]) -> Result<()> {
             apt.install(wanted)
         }
         Apt::Forbidden => bail!(
-            "packages are missing and we are not root (and sudo asks for a password). Run:\n{}    cargo xtask setup",
+            "packages are missing and only root may install them (sudo is absent or asks for a password). Run:\n{}    cargo xtask setup",
             apt::by_hand(wanted)
         ),
         Apt::Absent => bail!(
