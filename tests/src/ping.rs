@@ -115,7 +115,8 @@ impl Ping {
             let Some(left) = until.checked_duration_since(now).filter(|d| !d.is_zero()) else {
                 break;
             };
-            socket.set_read_timeout(Some(left))?;
+            // The kernel takes a timeout of 0 µs for none at all.
+            socket.set_read_timeout(Some(left.max(Duration::from_micros(1))))?;
             let Some(seq) = receive(&socket, id)? else {
                 continue;
             };
