@@ -63,8 +63,8 @@ pub enum Input<'a> {
         /// The payload.
         payload: &'a [u8],
     },
-    /// A frame that could not be read.
-    Unreadable {
+    /// What ends in front of the state machine: a frame that could not be read, a packet that is not ours.
+    Ended {
         /// Why.
         reason: Reason,
         /// Its length.
@@ -259,8 +259,8 @@ struct Engine {
     relay: Relay<StagedPeers>,
     outlets: Outlets,
     batch: SendBatch,
-    /// Frames that did not reach the state machine.
-    unreadable: [Counter; Reason::COUNT],
+    /// What did not reach the state machine.
+    ended: [Counter; Reason::COUNT],
     /// Packets the state machine counted as carried but the kernel refused.
     refused: [Counter; Reason::COUNT],
     frame_to_bubble: Latency,
@@ -280,7 +280,7 @@ impl Engine {
             relay,
             outlets,
             batch: SendBatch::default(),
-            unreadable: [Counter::default(); Reason::COUNT],
+            ended: [Counter::default(); Reason::COUNT],
             refused: [Counter::default(); Reason::COUNT],
             frame_to_bubble: Latency::default(),
             answer_to_queue: Latency::default(),
@@ -320,7 +320,7 @@ impl Engine {
                 let fate = self.relay.from_client(now, source, tos, payload);
                 trace!(bytes = payload.len(), ?fate, "from client");
             }
-            Input::Unreadable { reason, bytes } => count(&mut self.unreadable, reason, bytes),
+            Input::Ended { reason, bytes } => count(&mut self.ended, reason, bytes),
             Input::Probe(key) => self.relay.probe(now, &TeredoAddr::from(key)),
         }
     }
@@ -437,7 +437,7 @@ impl Engine {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut counters = self.unreadable;
+        let mut counters = self.ended;
         for (fate, tally) in self.relay.tally().iter() {
             add(
                 &mut counters[Reason::from(fate) as usize],

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use relay_common::Reason;
 use teredo::relay::Hop;
 use tracing::{error, warn};
 
@@ -54,7 +55,7 @@ fn read_frame(bytes: &[u8]) -> Input<'_> {
             tos,
             payload,
         },
-        Err(reason) => Input::Unreadable {
+        Err(reason) => Input::Ended {
             reason,
             bytes: bytes.len(),
         },
@@ -97,17 +98,34 @@ pub fn tun(tun: &Tun, slow: &SlowPath, stop: &AtomicBool) -> Result<(), Broken> 
     while !stop.load(Relaxed) {
         match tun.receive(&mut batch, STOP_CHECK) {
             Ok(0) => {}
-            Ok(_) => slow.handle(
-                Front::Other,
-                batch.iter().map(|packet| Input::Native {
-                    packet,
-                    hop: Hop::Done,
-                }),
-            )?,
+            Ok(_) => slow.handle(Front::Other, batch.iter().map(read_routed))?,
             Err(error) => pause_after("TUN device", &error),
         }
     }
     Ok(())
+}
+
+fn read_routed(packet: &[u8]) -> Input<'_> {
+    if is_kernels_own(packet) {
+        return Input::Ended {
+            reason: Reason::NotOurs,
+            bytes: packet.len(),
+        };
+    }
+    Input::Native {
+        packet,
+        hop: Hop::Done,
+    }
+}
+
+/// Whether the kernel said it on the device by itself, such as the reports of multicast listeners: nobody
+/// forwards packets of link-local multicast (pitfall 15).
+fn is_kernels_own(packet: &[u8]) -> bool {
+    const LINK_LOCAL_MULTICAST: [u8; 2] = [0xff, 0x02];
+    const DESTINATION_AT: usize = 24;
+    packet
+        .get(DESTINATION_AT..)
+        .is_some_and(|destination| destination.starts_with(&LINK_LOCAL_MULTICAST))
 }
 
 /// Serves the fast path's probe requests until `stop`.
@@ -132,4 +150,19 @@ pub fn probes(mut events: ProbeEvents, slow: &SlowPath, stop: &AtomicBool) -> Re
 fn pause_after(what: &str, error: &io::Error) {
     warn!(%error, "{what}: receiving failed");
     std::thread::sleep(STOP_CHECK);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_tells_its_neighbours_is_not_taken_for_traffic() {
+        let mut packet = [0; 40];
+        packet[24..26].copy_from_slice(&[0xff, 0x02]);
+        assert!(is_kernels_own(&packet));
+        packet[25] = 0x0e;
+        assert!(!is_kernels_own(&packet));
+        assert!(!is_kernels_own(&packet[..24]));
+    }
 }
