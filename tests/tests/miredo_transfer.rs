@@ -45,6 +45,17 @@ fn advertise_full_segments(client: &Node) {
         .unwrap();
 }
 
+/// Packets of both directions by the fast path and by the slow path.
+fn packets_carried(relay: &Relay<'_>) -> [u64; 2] {
+    let traffic = relay.status().unwrap()["traffic"].take();
+    ["fast", "slow"].map(|path| {
+        ["encapsulated", "decapsulated"]
+            .iter()
+            .map(|direction| traffic[*direction][path]["packets"].as_u64().unwrap())
+            .sum()
+    })
+}
+
 fn transfers_arrive_whole(datapath: Datapath) {
     let scene = Scene::new();
     let lab = &scene.lab;
@@ -64,6 +75,9 @@ fn transfers_arrive_whole(datapath: Datapath) {
     if datapath != Datapath::Userspace {
         // There the kernel answers before the relay sees the packet.
         assert!(too_big(&relay) > 0, "the host never sent more than fits");
+        let [fast, slow] = packets_carried(&relay);
+        println!("{datapath}: {fast} packets by the fast path, {slow} by the slow path");
+        assert!(fast >= 99 * slow, "{fast} fast, {slow} slow");
     }
     // Again with the judge looking on; all twenty megabytes would keep it busy for long.
     let captures = Capture::of_relay(lab).unwrap();
