@@ -99,6 +99,12 @@ fn all_arrive_with_right_checksums(datapath: Datapath) {
         let marked = packets.iter().find(|packet| packet[1] & 0x30 != 0).unwrap();
         let source = scene.clients.mapped(i);
         scene.v4.send(&Outer { source, tos: 0xbb }.around(marked));
+        // What the fast path leaves to the kernel.
+        let plain = Outer::from(source).around(&packets[0]);
+        for fragment in packet::in_two_fragments(&plain, 40) {
+            scene.v4.send(&fragment);
+        }
+        scene.v4.send(&packet::with_options(&plain));
     }
     // And what is answered with errors.
     let stranger = scene.clients.ipv6(CLIENTS);

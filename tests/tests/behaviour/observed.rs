@@ -106,6 +106,14 @@ impl Observed {
             .collect()
     }
 
+    /// Frames native IPv6 sent to the relay, in order.
+    pub(crate) fn to_relay_from_native(&self) -> Vec<Frame> {
+        let frames = frames(&self.v6).into_iter();
+        frames
+            .filter(|frame| !self.is_relays(frame) && !is_about_neighbours(&frame.bytes))
+            .collect()
+    }
+
     /// ICMPv6 errors the relay sent to native IPv6, in order; their checksums are right.
     pub(crate) fn errors(&self) -> Vec<Error> {
         let native = self.native();
