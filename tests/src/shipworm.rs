@@ -142,6 +142,16 @@ impl<'lab> Relay<'lab> {
         &self.socket
     }
 
+    /// The program that runs.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The init of the daemon's PID namespace.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// What the daemon has logged so far.
     pub fn log(&self) -> String {
         self.process.output()
@@ -211,7 +221,10 @@ pub fn has_xdp_program(lab: &Lab, interface: &str) -> Result<bool> {
 }
 
 /// The binary: `SHIPWORM_BIN`, or the one cargo has put near this program.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("SHIPWORM_BIN") {
         return Ok(path.into());
     }
