@@ -122,7 +122,13 @@ fn all_arrive_with_right_checksums(datapath: Datapath) {
     })
     .unwrap_or_else(|e| panic!("{e}: {:?}", fates(&status(&relay))));
     let status = status(&relay);
-    println!("{datapath}: {:?}", status.traffic);
+    let punts: Vec<_> = status
+        .reasons
+        .iter()
+        .filter(|(name, counts)| name.starts_with("Punt") && counts.fast.packets > 0)
+        .map(|(name, counts)| format!("{name} {}", counts.fast.packets))
+        .collect();
+    println!("{datapath}: {:?}, {}", status.traffic, punts.join(", "));
     relay.stop().unwrap();
     let observed = captures.stop();
 
