@@ -13,8 +13,8 @@ use crate::slowpath::xsk::PuntSocket;
 pub(super) struct FastPath {
     /// None with `--datapath userspace`.
     pub(super) datapath: Option<Datapath>,
-    /// Sockets for punted frames with the receive queue each serves.
-    pub(super) punts: Vec<(u32, PuntSocket)>,
+    /// Sockets for punted frames, one for each receive queue of each port.
+    pub(super) punts: Vec<PuntSocket>,
     /// Why `auto` did not get native XDP.
     pub(super) fell_back: Option<String>,
     /// For `status`.
@@ -122,7 +122,7 @@ impl FastPath {
                 Ok(socket)
             });
             match entered {
-                Ok(socket) => self.punts.push((queue, socket)),
+                Ok(socket) => self.punts.push(socket),
                 Err(error) => self.warn(format!(
                     "{} queue {queue}: no AF_XDP socket ({error}), its slow path goes through the kernel",
                     port.name

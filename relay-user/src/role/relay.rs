@@ -147,11 +147,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
 
     let peers = StagedPeers::new(fast.peers(settings.max_peers));
     let receiver = service.try_clone().map_err(|error| no_thread(&error))?;
-    let watches = fast
-        .punts
-        .iter()
-        .map(|(_, socket)| socket.watch())
-        .collect();
+    let watches = fast.punts.iter().map(|socket| socket.watch()).collect();
     let slow = Arc::new(SlowPath::new(
         Relay::new(config, peers, random()?),
         Outlets {
@@ -168,11 +164,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         fell_back: fast.fell_back.take(),
         interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
         counters: fast.datapath.as_ref().map(Datapath::counters),
-        punts: fast
-            .punts
-            .iter()
-            .map(|(_, socket)| socket.counters())
-            .collect(),
+        punts: fast.punts.iter().map(|socket| socket.counters()).collect(),
         slow: Arc::clone(&slow),
         resolved,
         settings,
@@ -212,19 +204,10 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
 }
 
 impl Running {
-    fn start_workers(
-        &mut self,
-        punts: Vec<(u32, PuntSocket)>,
-        receiver: ServiceSocket,
-    ) -> io::Result<()> {
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        for (number, (queue, socket)) in punts.into_iter().enumerate() {
-            let core = (!cores.is_empty()).then(|| cores[queue as usize % cores.len()]);
+    fn start_workers(&mut self, punts: Vec<PuntSocket>, receiver: ServiceSocket) -> io::Result<()> {
+        for (number, socket) in punts.into_iter().enumerate() {
             let slow = Arc::clone(&self.slow);
             self.workers.start(&format!("punt-{number}"), move |stop| {
-                if let Some(core) = core {
-                    core_affinity::set_for_current(core);
-                }
                 front_ends::punts(socket, number, &slow, stop)
             })?;
         }
