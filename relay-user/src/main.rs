@@ -61,6 +61,7 @@ fn check(flags: &RelayFlags) -> Result<(), Failed> {
     })?;
     let (_, plan) =
         config::check(&settings, &InterfaceInfo::all(&snapshot)).map_err(|e| cannot_start(&e))?;
+    role::foresight::foresee(&settings, &snapshot).map_err(|e| cannot_start(&e))?;
     print(&plan)
 }
 

@@ -75,7 +75,8 @@ pub struct Resolved {
 /// Finds the interfaces and addresses `settings` ask for among `interfaces`, all those of the machine.
 ///
 /// Addresses that were not asked for are the first global ones of the named interfaces: in the order they were
-/// named, for each its own addresses and then those of the VLAN devices on it.
+/// named, for each its own addresses and then those of the VLAN devices on it. Last come the ports below VLAN
+/// devices that were named.
 ///
 /// # Errors
 /// No such interface, an address that is not on this machine, no global address.
@@ -124,7 +125,7 @@ impl<'a> Machine<'a> {
         self.settings.ifaces.iter().map(find).collect()
     }
 
-    /// The ports, each followed by the VLAN devices on it (and on those: QinQ).
+    /// The named interfaces, each followed by the VLAN devices on it (and on those: QinQ), and then what is below them.
     fn near(&self, ports: &[&'a InterfaceInfo]) -> Vec<&'a InterfaceInfo> {
         let mut near: Vec<&InterfaceInfo> = Vec::new();
         for port in ports {
@@ -140,7 +141,22 @@ impl<'a> Machine<'a> {
                     .collect();
             }
         }
+        for port in ports {
+            let mut above = *port;
+            while let Some(below) = self.below(above) {
+                if !near.iter().any(|n| n.ifindex == below.ifindex) {
+                    near.push(below);
+                }
+                above = below;
+            }
+        }
         near
+    }
+
+    /// What a VLAN device stands on.
+    fn below(&self, device: &InterfaceInfo) -> Option<&'a InterfaceInfo> {
+        let parent = device.vlan_parent?;
+        self.interfaces.iter().find(|i| i.ifindex == parent)
     }
 
     fn named(&self) -> String {

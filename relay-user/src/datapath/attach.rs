@@ -120,6 +120,16 @@ impl Datapath {
     }
 }
 
+/// What [`Datapath::attach`] would refuse `port` for, as far as it can be known without trying:
+/// no Ethernet interface, or another program on it.
+///
+/// # Errors
+/// That refusal.
+pub fn foresee(port: &Link) -> Result<(), StartError> {
+    refuse_by_kind(port)?;
+    refusal::occupied_then(port).map_or(Ok(()), Err)
+}
+
 fn untagged(ifindex: u32) -> Egress {
     Egress {
         port_ifindex: ifindex,

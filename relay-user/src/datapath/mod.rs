@@ -41,7 +41,7 @@ use aya::{Ebpf, EbpfLoader};
 use relay_common::{Counter, Egress, PeerEntry, PeerKey, Port, RelayConfig, maps};
 use tracing::{info, warn};
 
-pub use attach::AttachedPort;
+pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
 pub use memory_peers::MemoryPeers;
 pub use object::OBJECT;

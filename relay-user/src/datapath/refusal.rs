@@ -68,11 +68,8 @@ const MEANINGS: &[Meaning] = &[
 pub(super) fn attach(port: &Link, driver: &str, mode: Mode, error: &ProgramError) -> StartError {
     let errno = errno_of(error);
     let (cause, next) = match errno {
-        Some(libc::EBUSY | libc::EEXIST) => match occupant(port) {
-            Some(occupant) => (
-                format!("another XDP program is attached: {occupant}"),
-                format!("take it off, see ip link show {}", port.name),
-            ),
+        Some(libc::EBUSY | libc::EEXIST) => match occupied(port) {
+            Some(refusal) => return refusal,
             None => (words(error), String::new()),
         },
         Some(libc::EPERM | libc::EACCES) => not_permitted(),
@@ -181,20 +178,30 @@ fn not_permitted() -> (String, String) {
     }
 }
 
-/// The program on `port` now, by name and number.
-fn occupant(port: &Link) -> Option<String> {
+/// The refusal of a port that has a program now, named by name and number; `None` if it has none.
+fn occupied(port: &Link) -> Option<StartError> {
     // The link at hand may be older than the program.
     let now = std::thread::spawn(Snapshot::take).join().ok()?.ok();
-    let id = match now {
-        Some(now) => now.by_index(port.index)?.xdp_prog_id?,
-        None => port.xdp_prog_id?,
-    };
+    match now {
+        Some(now) => occupied_then(now.by_index(port.index)?),
+        None => occupied_then(port),
+    }
+}
+
+/// The same as of the moment `port` was looked at.
+pub(super) fn occupied_then(port: &Link) -> Option<StartError> {
+    let id = port.xdp_prog_id?;
     let name = loaded_programs()
         .filter_map(Result::ok)
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(str::to_owned))
         .unwrap_or_default();
-    Some(format!("\"{name}\", id {id}"))
+    Some(StartError::new(
+        "--iface",
+        port.name.as_str(),
+        format!("another XDP program is attached: \"{name}\", id {id}"),
+        format!("take it off, see ip link show {}", port.name),
+    ))
 }
 
 /// The error number at the bottom of a chain of errors.

@@ -1,6 +1,7 @@
 //! What the binary can be: the relay.
 
 mod fast_path;
+pub mod foresight;
 pub mod relay;
 mod status_desk;
 mod workers;

@@ -16,6 +16,8 @@ use socket2::{Domain, Socket, Type};
 use teredo::addr::TeredoAddr;
 
 use super::poll::wait_readable;
+use crate::error::StartError;
+use crate::net::Snapshot;
 
 /// Name of the device.
 pub const TUN_NAME: &str = "shipworm0";
@@ -235,6 +237,28 @@ impl TunBatch {
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Why the device cannot be created, with what to do about it.
+pub fn refused(error: &io::Error) -> StartError {
+    let next = match error.raw_os_error() {
+        Some(libc::EBUSY) => "another relay runs in this network namespace: shipworm status",
+        Some(libc::ENOENT) => "the kernel has no TUN driver: modprobe tun",
+        Some(libc::EPERM) => "run as root or with CAP_NET_ADMIN",
+        _ => "",
+    };
+    StartError::new("TUN device", TUN_NAME, error.to_string(), next)
+}
+
+/// Refuses a machine that has the device already: a live relay holds it.
+///
+/// # Errors
+/// What [`Tun::create`] would be refused with.
+pub fn foresee(machine: &Snapshot) -> Result<(), StartError> {
+    match machine.by_name(TUN_NAME) {
+        Some(_) => Err(refused(&io::Error::from_raw_os_error(libc::EBUSY))),
+        None => Ok(()),
     }
 }
 

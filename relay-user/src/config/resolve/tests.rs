@@ -160,3 +160,25 @@ fn a_vlan_device_may_be_named_itself() {
     assert_eq!(resolved.ports[0].ifindex, 4);
     assert_eq!(resolved.service.to_string(), "9.9.9.9:3545");
 }
+
+#[test]
+fn what_a_named_vlan_device_lacks_is_taken_from_the_port_below_it() {
+    let mut machine = machine();
+    machine[1].ipv4 = vec!["8.8.8.1".parse().expect("IPv4")];
+    machine[1].ipv6.push("2001:db8:2::1".parse().expect("IPv6"));
+    let settings = asked(|_| (), &["eth0.100.7"]);
+    let resolved = resolve(&settings, &machine).expect("resolved");
+    assert_eq!(
+        (&*resolved.service_on, &*resolved.native_on),
+        ("eth0.100.7", "eth0.100")
+    );
+    for vlan in &mut machine[3..] {
+        vlan.ipv4.clear();
+        vlan.ipv6.clear();
+    }
+    let resolved = resolve(&settings, &machine).expect("resolved");
+    assert_eq!(
+        (&*resolved.service_on, &*resolved.native_on),
+        ("eth0", "eth0")
+    );
+}
