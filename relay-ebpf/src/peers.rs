@@ -31,7 +31,8 @@ impl Peer {
     #[inline(always)]
     pub(crate) fn fresh(key: PeerKey) -> Result<Self, Reason> {
         let key = Aligned(key);
-        let entry = PEERS.get_ptr_mut(&key.0).ok_or(Reason::PuntPeerUnknown)?;
+        let Aligned(on_stack) = &key;
+        let entry = PEERS.get_ptr_mut(on_stack).ok_or(Reason::PuntPeerUnknown)?;
         // SAFETY: the helper has no precondition.
         let now = Ticks::from_nanos(unsafe { bpf_ktime_get_coarse_ns() });
         let peer = Self { entry, key, now };
@@ -89,6 +90,7 @@ impl Peer {
             (*self.entry).probe_asked = self.now;
         }
         // A full ring loses the request; it is made again 2 s later.
-        let _ = PROBES.output::<PeerKey>(&self.key.0, 0);
+        let Aligned(on_stack) = &self.key;
+        let _ = PROBES.output::<PeerKey>(on_stack, 0);
     }
 }

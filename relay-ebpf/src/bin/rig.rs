@@ -7,6 +7,10 @@
     clippy::cast_possible_wrap,
     reason = "lengths of test frames"
 )]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "the entry of a program owns its context"
+)]
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_xdp_adjust_head, bpf_xdp_get_buff_len};
@@ -155,7 +159,7 @@ unsafe fn copy_front(to: usize, from: usize) {
 #[inline(always)]
 fn call_on(ctx: &XdpContext) -> u32 {
     // SAFETY: the map holds XDP programs alone. A call that succeeds does not come back.
-    let _ = unsafe { NEXT.tail_call(ctx, 0) };
+    unsafe { NEXT.tail_call(ctx, 0) };
     xdp_action::XDP_ABORTED
 }
 

@@ -206,7 +206,7 @@ impl Rig {
         let mut ring = RingBuf::try_from(self.map(maps::PROBES)).unwrap();
         let mut keys = Vec::new();
         while let Some(item) = ring.next() {
-            keys.push(PeerKey(item.as_ref().try_into().unwrap()));
+            keys.push(PeerKey(item[..].try_into().unwrap()));
         }
         keys
     }
