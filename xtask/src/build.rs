@@ -39,5 +39,6 @@ pub(crate) fn shipworm(release: bool) -> Result<PathBuf> {
     cargo.run()?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(profile).join("shipworm"))
+    // Tests run in the directory of their package, whatever the target directory is relative to.
+    Ok(std::path::absolute(target.join(profile).join("shipworm"))?)
 }

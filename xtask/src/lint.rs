@@ -68,7 +68,13 @@ fn dependencies() -> Result<()> {
         eprintln!(
             "note: the advisory database cannot be fetched; ADVISORIES ARE NOT CHECKED in this run"
         );
-        let checks = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
+        let checks = [
+            "check",
+            "--hide-inclusion-graph",
+            "licenses",
+            "bans",
+            "sources",
+        ];
         return deny(&checks).run();
     }
     deny(&["check", "--hide-inclusion-graph"]).run()
