@@ -25,7 +25,7 @@ use crate::net::{self, Snapshot};
 use crate::slowpath::engine::{Outlets, SlowPath};
 use crate::slowpath::front_ends;
 use crate::slowpath::icmp6::ErrorSocket;
-use crate::slowpath::tun::{TUN_NAME, Tun};
+use crate::slowpath::tun::{self, TUN_NAME, Tun};
 use crate::slowpath::udp::ServiceSocket;
 use crate::slowpath::xsk::PuntSocket;
 
@@ -135,7 +135,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         StartError::new("--native-address", address, error.to_string(), "")
     })?;
     let server = Server::bind(&settings.socket)?;
-    let tun = Arc::new(Tun::create(config.tunnel_mtu).map_err(|error| tun_refused(&error))?);
+    let tun = Arc::new(Tun::create(config.tunnel_mtu).map_err(|error| tun::refused(&error))?);
     let mut fast = FastPath::start(&settings, &snapshot, &config, tun.ifindex())?;
     info!(
         max_peers = settings.max_peers,
@@ -307,16 +307,6 @@ fn forwarding_warning() -> Option<String> {
         warn!("{text}");
         text.to_owned()
     })
-}
-
-fn tun_refused(error: &io::Error) -> StartError {
-    let next = match error.raw_os_error() {
-        Some(libc::EBUSY) => "another relay runs in this network namespace: shipworm status",
-        Some(libc::ENOENT) => "the kernel has no TUN driver: modprobe tun",
-        Some(libc::EPERM) => "run as root or with CAP_NET_ADMIN",
-        _ => "",
-    };
-    StartError::new("TUN device", TUN_NAME, error.to_string(), next)
 }
 
 fn no_thread(error: &io::Error) -> StartError {
