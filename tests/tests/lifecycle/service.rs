@@ -4,7 +4,7 @@ use lab::Lab;
 use lab::shipworm::Datapath;
 
 use crate::daemon::{Daemon, assert_nothing_left, flags, run, socket};
-use crate::peer::Peer;
+use crate::peer::{Peer, is_complete};
 use crate::{bare, flow};
 
 fn for_each_datapath(test: impl Fn(&Lab, &[String])) {
@@ -20,7 +20,7 @@ fn a_ping_sent_at_ready_is_answered() {
         let peer = Peer::start(lab);
         let daemon = Daemon::start(lab, flags);
         let report = peer.pinged(&flow(1));
-        assert!(report.is_perfect(), "{flags:?}\n{}", daemon.log());
+        assert!(is_complete(&report), "{flags:?}\n{}", daemon.log());
         println!("{}: first reply in {:?}", flags[1], report.first_reply);
     });
 }
@@ -32,7 +32,7 @@ fn either_signal_ends_it_with_exit_code_0_and_nothing_left() {
             let peer = Peer::start(lab);
             let mut daemon = Daemon::start(lab, flags);
             assert!(socket(lab).exists());
-            assert!(peer.pinged(&flow(10)).is_perfect());
+            assert!(is_complete(&peer.pinged(&flow(10))));
             let status = daemon.end_by(signal);
             assert_eq!(status.code(), Some(0), "{}", daemon.log());
             assert_nothing_left(lab);
@@ -45,12 +45,12 @@ fn after_kill_9_a_new_daemon_starts_and_serves_without_cleaning() {
     for_each_datapath(|lab, flags| {
         let peer = Peer::start(lab);
         let mut daemon = Daemon::start(lab, flags);
-        assert!(peer.pinged(&flow(10)).is_perfect());
+        assert!(is_complete(&peer.pinged(&flow(10))));
         daemon.end_by(libc::SIGKILL);
         assert!(socket(lab).exists(), "nobody could remove it");
         let mut daemon = Daemon::start(lab, flags);
         let report = peer.pinged(&flow(10));
-        assert!(report.is_perfect(), "{report:?}\n{}", daemon.log());
+        assert!(is_complete(&report), "{report:?}\n{}", daemon.log());
         assert_eq!(daemon.end_by(libc::SIGTERM).code(), Some(0));
         assert_nothing_left(lab);
     });
@@ -61,13 +61,13 @@ fn a_second_daemon_is_refused_and_the_first_does_not_notice() {
     for_each_datapath(|lab, flags| {
         let peer = Peer::start(lab);
         let daemon = Daemon::start(lab, flags);
-        assert!(peer.pinged(&flow(1)).is_perfect());
+        assert!(is_complete(&peer.pinged(&flow(1))));
         let report = std::thread::scope(|scope| {
             let load = scope.spawn(|| peer.pinged(&flow(1000)));
             assert_second_is_refused(lab, flags, daemon.pid());
             load.join().unwrap()
         });
-        assert!(report.is_perfect(), "{report:?}\n{}", daemon.log());
+        assert!(is_complete(&report), "{report:?}\n{}", daemon.log());
         assert!(daemon.ask(&["status"]).contains("Running"));
     });
 }

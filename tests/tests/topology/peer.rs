@@ -136,6 +136,12 @@ impl Drop for Peer<'_> {
     }
 }
 
+/// Whether every request was answered once. In which order is the scheduler's affair: a busy machine moves a sending
+/// thread from one CPU's queue to another's.
+pub(crate) fn is_complete(report: &PingReport) -> bool {
+    report.received == report.sent && report.duplicates == 0
+}
+
 /// An ICMPv6 packet.
 fn packet(source: Ipv6Addr, destination: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
     let (source, destination) = (source.octets(), destination.octets());
