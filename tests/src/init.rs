@@ -58,7 +58,7 @@ fn reap(daemon: libc::pid_t) {
     }
 }
 
-fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
+pub(crate) fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: the pointer is valid; the call initialises the set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -70,7 +70,7 @@ fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-fn mask(how: libc::c_int, signals: &libc::sigset_t) -> io::Result<()> {
+pub(crate) fn mask(how: libc::c_int, signals: &libc::sigset_t) -> io::Result<()> {
     // SAFETY: the set is valid; the old mask is not asked for.
     if unsafe { libc::sigprocmask(how, signals, ptr::null_mut()) } != 0 {
         return Err(io::Error::last_os_error());

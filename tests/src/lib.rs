@@ -25,6 +25,7 @@
 //! leaves nothing behind.
 
 mod capture;
+pub mod demo;
 mod init;
 mod judge;
 mod leftovers;

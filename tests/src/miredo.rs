@@ -59,6 +59,11 @@ impl Client {
         self.address.into()
     }
 
+    /// The daemon.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Kills it: the address is dead from now on.
     ///
     /// # Errors

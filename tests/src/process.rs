@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
@@ -63,6 +64,11 @@ impl Process {
     /// The process's PID.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The file both its streams go to, which ends with the guard.
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
     }
 
     /// What it has written so far, both streams.
@@ -203,6 +209,8 @@ fn spawn_in(netns: &Netns, pids: Pids, mut command: Command) -> io::Result<Child
             Pids::Own => become_init_of_child(),
         }
     };
+    // Ctrl-C at a terminal goes to a whole process group; ours ends its processes in order.
+    command.process_group(0);
     // SAFETY: the closure only makes system calls, which are safe between fork and exec.
     unsafe { command.pre_exec(prepare) };
     let (reply, answer) = channel();
