@@ -91,7 +91,7 @@ impl Cases<'_> {
         );
     }
 
-    fn from_the_wrong_place(&mut self) {
+    fn wrong_outer_sources(&mut self) {
         let clients = &self.scene.clients;
         let data = |i: usize| packet::udp(clients.ipv6(i), Lab::HOST, b"data");
         let (trusted, stranger) = (clients.mapped(TRUSTED), clients.mapped(STRANGER));
@@ -139,7 +139,7 @@ impl Cases<'_> {
         self.payload(Reason::SourceNotTeredo, &native);
     }
 
-    fn to_forbidden_places(&mut self) {
+    fn forbidden_destinations(&mut self) {
         self.data_to(Reason::DestinationMulticast, MULTICAST);
         self.data_to(Reason::DestinationTeredo, self.scene.clients.ipv6(STRANGER));
         self.data_to(Reason::DestinationNotServed, ULA);
@@ -292,8 +292,8 @@ fn cases(scene: &Scene) -> Vec<Case> {
         scene,
         list: Vec::new(),
     };
-    cases.from_the_wrong_place();
-    cases.to_forbidden_places();
+    cases.wrong_outer_sources();
+    cases.forbidden_destinations();
     cases.malformed_payloads();
     cases.malformed_outer_headers();
     cases.native_side();
