@@ -161,7 +161,7 @@ fn lateness(ours: &[Duration], theirs: &[Duration]) -> f64 {
 #[test]
 fn the_first_reply_through_xdp_comes_no_later_than_through_miredos_relay() {
     const ROUNDS: usize = 8;
-    /// Equal relays pass it once in a hundred runs.
+    /// Equal relays exceed it once in a hundred runs.
     const BEYOND_CHANCE: f64 = 2.33;
     let lab = Lab::new(&Options::default()).unwrap();
     let _server = miredo::server(&lab).unwrap();
