@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use sd_notify::NotifyState;
@@ -147,7 +148,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
 
     let peers = StagedPeers::new(fast.peers(settings.max_peers));
     let receiver = service.try_clone().map_err(|error| no_thread(&error))?;
-    let watches = fast.punts.iter().map(|socket| socket.watch()).collect();
+    let watches = fast.punts.iter().map(PuntSocket::watch).collect();
     let slow = Arc::new(SlowPath::new(
         Relay::new(config, peers, random()?),
         Outlets {
@@ -164,7 +165,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         fell_back: fast.fell_back.take(),
         interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
         counters: fast.datapath.as_ref().map(Datapath::counters),
-        punts: fast.punts.iter().map(|socket| socket.counters()).collect(),
+        punts: fast.punts.iter().map(PuntSocket::counters).collect(),
         slow: Arc::clone(&slow),
         resolved,
         settings,
@@ -181,9 +182,9 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     running
         .start_workers(fast.punts, receiver)
         .and_then(|()| {
-            running
-                .workers
-                .start_detached("status", move || desk.run(asked))
+            // Ends by itself when the control socket is closed.
+            let thread = thread::Builder::new().name("status".into());
+            thread.spawn(move || desk.run(asked)).map(drop)
         })
         .map_err(|error| no_thread(&error))?;
     // Last, when everything behind it works: traffic comes by this route.

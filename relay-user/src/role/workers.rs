@@ -60,21 +60,6 @@ impl Workers {
         Ok(())
     }
 
-    /// Starts a thread that ends by itself when what it serves is gone.
-    ///
-    /// # Errors
-    /// The system's refusal to make a thread.
-    pub(super) fn start_detached(
-        &self,
-        name: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(work)
-            .map(drop)
-    }
-
     /// Stops all of them and waits for their end.
     pub(super) fn stop(&mut self) {
         self.stop.store(true, Relaxed);

@@ -373,7 +373,7 @@ mod tests {
         out.push(datagram(a_addr, 0, vec![2]));
         let mut refused = Vec::new();
         a.send(&mut out, |d, e| {
-            refused.push((d.payload.len(), e.raw_os_error()))
+            refused.push((d.payload.len(), e.raw_os_error()));
         });
         assert_eq!(refused, [(65_508, Some(libc::EMSGSIZE))]);
         let mut batch = ReceiveBatch::default();
