@@ -140,8 +140,11 @@ fn perform(
         }
     };
     let log = tail(&cast.relay.log());
-    failed.extend(failures(&last.clients, &last.status, args.datapath));
-    if let Err(error) = cast.end() {
+    failed.extend(failures(&last.clients, last.status.as_ref(), args.datapath));
+    // What a relay that has ended by itself left is not its proper end's fault.
+    if cast.relay.is_running()
+        && let Err(error) = cast.end()
+    {
         failed.push(format!("{error:#}"));
     }
     screen.print(&format!("\n{}", full(&last)))?;
@@ -219,7 +222,7 @@ impl Stage<'_> {
     fn moment(&self, relay: &Relay<'_>) -> Result<(Moment, Value)> {
         let json = relay.status()?;
         let moment = Moment {
-            status: Status::read(&json)?,
+            status: Some(Status::read(&json)?),
             ..self.moment_without_relay()
         };
         Ok((moment, json))
@@ -229,7 +232,7 @@ impl Stage<'_> {
         Moment {
             elapsed: self.start.elapsed(),
             clients: self.board.clients(),
-            status: Status::default(),
+            status: None,
             cpu_percent: self.cpu.and_then(|cpu| cpu.percent()),
         }
     }

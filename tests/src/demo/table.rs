@@ -18,8 +18,8 @@ pub struct Moment {
     pub elapsed: Duration,
     /// In the order of the lab's sites.
     pub clients: Vec<Client>,
-    /// What the relay says.
-    pub status: Status,
+    /// What the relay says; `None` if it does not answer.
+    pub status: Option<Status>,
     /// Processor time of the daemon, in percent of one processor.
     pub cpu_percent: Option<f64>,
 }
@@ -77,7 +77,9 @@ fn write_client(out: &mut String, client: &Client) -> fmt::Result {
 }
 
 fn write_relay(out: &mut String, moment: &Moment) -> fmt::Result {
-    let s = &moment.status;
+    let Some(s) = &moment.status else {
+        return writeln!(out, "relay           does not answer");
+    };
     write!(
         out,
         "relay           {}, {}, {} s of traffic",
@@ -158,16 +160,19 @@ fn write_compact(out: &mut String, moment: &Moment) -> fmt::Result {
         write!(out, "  {} {back}/{sent}", c.nat)?;
     }
     let legs = || moment.clients.iter().flat_map(|c| [&c.inward, &c.outward]);
-    let s = &moment.status;
+    write!(
+        out,
+        "\n        {} transfers, {:.1} MiB; ",
+        legs().map(|leg| leg.transfers).sum::<u64>(),
+        mebibytes(legs().map(|leg| leg.transferred).sum())
+    )?;
+    let Some(s) = &moment.status else {
+        return writeln!(out, "the relay does not answer");
+    };
     writeln!(
         out,
-        "\n        {} transfers, {:.1} MiB; peers {} fresh, {} stale, {} probing, {} blocked",
-        legs().map(|leg| leg.transfers).sum::<u64>(),
-        mebibytes(legs().map(|leg| leg.transferred).sum()),
-        s.peers.fresh,
-        s.peers.stale,
-        s.peers.probing,
-        s.peers.blocked
+        "peers {} fresh, {} stale, {} probing, {} blocked",
+        s.peers.fresh, s.peers.stale, s.peers.probing, s.peers.blocked
     )?;
     let (there, back) = (s.traffic.encapsulated, s.traffic.decapsulated);
     writeln!(
@@ -261,7 +266,7 @@ pub(super) mod tests {
         Moment {
             elapsed: Duration::from_millis(30_400),
             clients: clients(),
-            status: status(),
+            status: Some(status()),
             cpu_percent: Some(0.84),
         }
     }
@@ -298,12 +303,20 @@ passed          NotOurs 7+0
     }
 
     #[test]
+    fn of_a_relay_that_does_not_answer_no_figures_are_shown() {
+        let mut moment = moment();
+        moment.status = None;
+        assert!(full(&moment).ends_with("\n\nrelay           does not answer\n"));
+        assert!(compact(&moment).ends_with("MiB; the relay does not answer\n"));
+    }
+
+    #[test]
     fn many_reasons_of_a_kind_continue_on_the_next_line() {
         let mut moment = moment();
+        let reasons = &mut moment.status.as_mut().unwrap().reasons;
         for n in 10..20 {
-            let reason = moment.status.reasons["NotOurs"].clone();
-            let name = format!("PassedForReason{n}");
-            moment.status.reasons.insert(name, reason);
+            let reason = reasons["NotOurs"].clone();
+            reasons.insert(format!("PassedForReason{n}"), reason);
         }
         let text = full(&moment);
         let (_, reasons) = text.split_once("\npassed").unwrap();
