@@ -37,6 +37,10 @@ impl Default for Latency {
 impl Latency {
     /// Records the same latency for `samples` packets.
     pub fn record(&mut self, latency: Duration, samples: u64) {
+        if samples == 0 {
+            // The histogram would take the value for its extremes all the same.
+            return;
+        }
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let micros = micros.clamp(1, LATENCY_MAX_US);
         self.0.saturating_record_n(micros, samples);
@@ -59,6 +63,13 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_without_samples_leaves_no_trace() {
+        let mut latency = Latency::default();
+        latency.record(Duration::from_secs(1), 0);
+        assert_eq!(latency.percentiles(), Percentiles::default());
+    }
 
     #[test]
     fn percentiles_of_a_thousand_microseconds() {
