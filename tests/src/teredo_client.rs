@@ -16,7 +16,7 @@ use crate::{Lab, Node};
 const ADDRESSES: usize = 128;
 /// The first client port.
 const FIRST_PORT: u16 = 41_000;
-/// Clients that fit between [`FIRST_PORT`] and the end of ports.
+/// Clients that fit between the first client port and the end of ports.
 pub const MAX_CLIENTS: usize = ADDRESSES * (65_536 - FIRST_PORT as usize);
 
 /// What a client does with a bubble from its server.
