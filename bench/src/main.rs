@@ -11,6 +11,9 @@
 //! branch misses a random peer costs; it leaves out the driver, the redirect itself and the memory of the frame,
 //! which stays in the cache.
 //!
+//! The table has room for `--peers` peers in every case: a few peers in use in a large table are what
+//! a relay sees, and a small table is what `--peers` with a small number measures.
+//!
 //! Each round measures every case once, so that a slow minute of a shared machine falls on all
 //! of them. Compare medians of one run with each other, never with another machine's. After
 //! each measurement the program's counters must show every packet under the expected reason.
