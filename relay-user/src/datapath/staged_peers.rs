@@ -1,5 +1,6 @@
 //! Writes to the peer table that the fast path does not see yet.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use relay_common::{PeerEntry, PeerKey, Ticks};
@@ -19,6 +20,9 @@ use super::peers::{Peers, SweepStep};
 pub struct StagedPeers {
     store: Peers,
     staged: HashMap<PeerKey, Staged>,
+    /// The key the store was last asked for, and whether it was there: an answer is looked up before it is
+    /// inserted, and each look into a BPF map is a system call.
+    asked: Cell<Option<(PeerKey, bool)>>,
     /// Staged entries that will take a new place in the store.
     new: usize,
 }
@@ -35,12 +39,32 @@ impl StagedPeers {
         Self {
             store,
             staged: HashMap::new(),
+            asked: Cell::new(None),
             new: 0,
+        }
+    }
+
+    fn ask(&self, key: PeerKey) -> Option<PeerEntry> {
+        let entry = if self.store.is_empty() {
+            None
+        } else {
+            self.store.get(key)
+        };
+        self.asked.set(Some((key, entry.is_some())));
+        entry
+    }
+
+    /// Whether `key` is in the store, by the last look if that was for it.
+    fn is_stored(&self, key: PeerKey) -> bool {
+        match self.asked.get() {
+            Some((asked, stored)) if asked == key => stored,
+            _ => self.ask(key).is_some(),
         }
     }
 
     /// Opens the fast path for everything inserted since the last call.
     pub fn publish(&mut self) {
+        self.asked.set(None);
         for (key, staged) in self.staged.drain() {
             // Room was reserved when it was staged; without it the peer is unknown again.
             if self.store.insert(key, staged.entry).is_err() {
@@ -57,6 +81,7 @@ impl StagedPeers {
 
     /// See [`Peers::sweep_step`].
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
+        self.asked.set(None);
         self.store.sweep_step(now, budget)
     }
 
@@ -71,7 +96,7 @@ impl PeerTable for StagedPeers {
         let key = PeerKey::from(peer);
         let entry = match self.staged.get(&key) {
             Some(staged) => staged.entry,
-            None => self.store.get(key)?,
+            None => self.ask(key)?,
         };
         Some(Trusted {
             mapped: entry.mapped(),
@@ -86,7 +111,7 @@ impl PeerTable for StagedPeers {
             staged.entry = entry;
             return Ok(());
         }
-        let is_new = self.store.get(key).is_none();
+        let is_new = !self.is_stored(key);
         if is_new {
             if self.store.len() + self.new >= self.store.capacity() {
                 return Err(TableFull);
@@ -104,6 +129,7 @@ impl PeerTable for StagedPeers {
         {
             self.new -= 1;
         }
+        self.asked.set(None);
         self.store.remove(key);
     }
 }

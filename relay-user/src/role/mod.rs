@@ -2,6 +2,7 @@
 
 mod fast_path;
 pub mod foresight;
+mod memory;
 pub mod relay;
 mod status_desk;
 mod workers;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::fast_path::{FastPath, random};
+use super::memory;
 use super::status_desk::{self, StatusDesk};
 use super::workers::{Ended, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
@@ -74,6 +75,7 @@ impl From<StartError> for RunError {
 /// # Errors
 /// What keeps it from starting, or ends it.
 pub fn run(settings: RelaySettings) -> Result<(), RunError> {
+    memory::share_arena();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -187,6 +189,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
             thread.spawn(move || desk.run(asked)).map(drop)
         })
         .map_err(|error| no_thread(&error))?;
+    memory::settle();
     // Last, when everything behind it works: traffic comes by this route.
     running.tun.add_route().map_err(|error| {
         StartError::new(
@@ -206,11 +209,10 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
 
 impl Running {
     fn start_workers(&mut self, punts: Vec<PuntSocket>, receiver: ServiceSocket) -> io::Result<()> {
-        for (number, socket) in punts.into_iter().enumerate() {
+        if !punts.is_empty() {
             let slow = Arc::clone(&self.slow);
-            self.workers.start(&format!("punt-{number}"), move |stop| {
-                front_ends::punts(socket, number, &slow, stop)
-            })?;
+            self.workers
+                .start("punts", move |stop| front_ends::punts(punts, &slow, stop))?;
         }
         if let Some(events) = self.datapath.as_mut().and_then(Datapath::probes) {
             let slow = Arc::clone(&self.slow);

@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use crate::slowpath::engine::Broken;
 
 /// Names of threads that ended although nobody told them to.
 pub(super) type Ended = mpsc::UnboundedReceiver<String>;
+
+/// Nice value of the slow path's threads. A handshake is a few microseconds of work and somebody waits for each of
+/// its steps, so it goes first where CPUs are scarce.
+const NICE: libc::c_int = -10;
 
 /// Threads that run until they are told to stop.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ impl Workers {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                go_before_others();
                 // Taken whole: it must be dropped by this thread, whatever `work` does.
                 let mut failure = failure;
                 if work(&stop).is_ok() {
@@ -73,6 +79,17 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Raises the calling thread's priority; without `CAP_SYS_NICE` it keeps the one it has.
+fn go_before_others() {
+    // SAFETY: the call takes plain numbers; 0 is the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
+        debug!(
+            error = %io::Error::last_os_error(),
+            "the slow path runs at ordinary priority"
+        );
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use relay_common::Reason;
 use teredo::relay::Hop;
@@ -10,31 +12,51 @@ use tracing::{error, warn};
 
 use super::engine::{Broken, Front, Input, SlowPath};
 use super::frame::{self, Frame};
-use super::poll::{STOP_CHECK, wait_readable};
+use super::poll::{STOP_CHECK, wait_any_readable, wait_readable};
 use super::tun::{Tun, TunBatch};
 use super::udp::{ReceiveBatch, ServiceSocket};
 use super::xsk::PuntSocket;
 use crate::datapath::ProbeEvents;
 
-/// Serves punt socket number `number` until `stop`. When the socket fails, its queue's frames come by the kernel's way.
+/// How long the punt worker looks for frames without sleeping after it had some. The next step of a handshake nearby comes
+/// within that time, and a sleeping thread would meet it late, with cold caches.
+const LINGER: Duration = Duration::from_micros(200);
+
+/// Serves the punt sockets until `stop`. When one fails, its queue's frames come by the kernel's way.
 ///
 /// # Errors
 /// [`Broken`]: the relay must end.
-pub fn punts(
-    mut socket: PuntSocket,
-    number: usize,
-    slow: &SlowPath,
-    stop: &AtomicBool,
-) -> Result<(), Broken> {
+pub fn punts(sockets: Vec<PuntSocket>, slow: &SlowPath, stop: &AtomicBool) -> Result<(), Broken> {
+    let mut sockets: Vec<_> = sockets.into_iter().enumerate().collect();
+    let mut busy_at = Instant::now();
     while !stop.load(Relaxed) {
-        let mut handled = Ok(());
-        let received = socket.receive(STOP_CHECK, |frames| {
-            handled = slow.handle(Front::Punt(number), frames.map(read_frame));
+        let mut frames = 0;
+        let mut broken = Ok(());
+        sockets.retain_mut(|(number, socket)| {
+            let received = socket.receive(|frames| {
+                let handled = slow.handle(Front::Punt(*number), frames.map(read_frame));
+                broken = broken.and(handled);
+            });
+            match received {
+                Ok(received) => {
+                    frames += received;
+                    true
+                }
+                Err(error) => {
+                    error!(%error, "an AF_XDP socket failed, its queue's slow path goes through the kernel from now on");
+                    false
+                }
+            }
         });
-        handled?;
-        if let Err(error) = received {
-            error!(%error, "an AF_XDP socket failed, its queue's slow path goes through the kernel from now on");
-            break;
+        broken?;
+        if frames > 0 {
+            busy_at = Instant::now();
+        } else if busy_at.elapsed() < LINGER {
+            thread::yield_now();
+        } else if let Err(error) =
+            wait_any_readable(sockets.iter().map(|(_, s)| s.fd()), STOP_CHECK)
+        {
+            pause_after("punt sockets", &error);
         }
     }
     Ok(())
@@ -149,7 +171,7 @@ pub fn probes(mut events: ProbeEvents, slow: &SlowPath, stop: &AtomicBool) -> Re
 /// A socket that fails once may work again (an interface that was down); one that fails always must not spin.
 fn pause_after(what: &str, error: &io::Error) {
     warn!(%error, "{what}: receiving failed");
-    std::thread::sleep(STOP_CHECK);
+    thread::sleep(STOP_CHECK);
 }
 
 #[cfg(test)]

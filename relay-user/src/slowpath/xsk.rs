@@ -153,24 +153,16 @@ impl PuntSocket {
         PuntWatch(Arc::clone(&self.watched))
     }
 
-    /// Waits up to `timeout` for frames, hands a batch of them to `sink` and says how many. The sink is not called for none.
+    /// Hands a batch of the frames that are there to `sink` and says how many. The sink is not called for none.
     ///
     /// # Errors
-    /// Those of `poll`; an interruption counts as a time-out.
+    /// Those of waking the driver up.
     pub fn receive(
         &mut self,
-        timeout: Duration,
         sink: impl FnOnce(&mut dyn Iterator<Item = &[u8]>),
     ) -> io::Result<usize> {
         self.watched.handing_over.store(true, SeqCst);
-        let mut batch = self.buffers.consume();
-        if batch.len == 0 {
-            drop(batch);
-            self.watched.handing_over.store(false, SeqCst);
-            wait_readable(self.fd(), timeout)?;
-            self.watched.handing_over.store(true, SeqCst);
-            batch = self.buffers.consume();
-        }
+        let batch = self.buffers.consume();
         let frames = batch.len;
         let bytes = batch.frames().map(<[u8]>::len).sum();
         if frames > 0 {
@@ -178,7 +170,9 @@ impl PuntSocket {
         }
         drop(batch);
         self.watched.handing_over.store(false, SeqCst);
-        self.buffers.wake_if_asked()?;
+        if frames > 0 {
+            self.buffers.wake_if_asked()?;
+        }
         self.count(frames, bytes);
         Ok(frames)
     }

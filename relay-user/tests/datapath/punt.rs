@@ -1,7 +1,5 @@
 //! Frames the XDP program does not carry itself: to the `AF_XDP` socket, else to the kernel.
 
-use std::time::Duration;
-
 use relay_common::Reason;
 use relay_user::datapath::{Datapath, Mode};
 use relay_user::net::{self, Snapshot};
@@ -33,9 +31,6 @@ fn open_socket(datapath: &mut Datapath, mode: Mode) -> PuntSocket {
     socket
 }
 
-/// How long one look for a frame lasts.
-const WAIT: Duration = Duration::from_millis(100);
-
 fn packets(datapath: &Datapath, reason: Reason) -> u64 {
     datapath.counters().read().unwrap()[reason as usize].packets
 }
@@ -45,7 +40,7 @@ fn expect(socket: &mut PuntSocket, frame: &[u8]) {
     wait_for("the punted frame", || {
         let mut came = None;
         socket
-            .receive(WAIT, |frames| came = frames.next().map(<[u8]>::to_vec))
+            .receive(|frames| came = frames.next().map(<[u8]>::to_vec))
             .unwrap();
         came.map(|received| assert_eq!(received, frame))
     });
@@ -144,7 +139,7 @@ fn buffers_go_round_for_longer_than_there_are() {
                 let all_equal = |frames: &mut dyn Iterator<Item = &[u8]>| {
                     frames.for_each(|received| assert_eq!(received, frame));
                 };
-                received += socket.receive(WAIT, all_equal).unwrap();
+                received += socket.receive(all_equal).unwrap();
                 (received == BURST).then_some(())
             });
         }
@@ -165,7 +160,7 @@ fn a_frame_that_waits_is_seen_from_outside_until_it_is_handed_over() {
             (!watch.is_quiet()).then_some(())
         });
         socket
-            .receive(Duration::ZERO, |_| {
+            .receive(|_| {
                 assert!(!watch.is_quiet(), "in the worker's hands");
             })
             .unwrap();

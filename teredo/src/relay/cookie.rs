@@ -66,7 +66,7 @@ impl Cookies {
         }
         let epoch = self.epoch_at(now);
         equal(&self.at(epoch, peer), destination)
-            | equal(&self.at(epoch.saturating_sub(1), peer), destination)
+            || equal(&self.at(epoch.saturating_sub(1), peer), destination)
     }
 
     fn epoch_at(&self, now: Instant) -> u64 {
@@ -95,30 +95,45 @@ fn equal(a: &[u8; 16], b: &[u8; 16]) -> bool {
     a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// Random numbers from the seed: HMAC-SHA256 in counter mode.
+/// Nonces one HMAC gives.
+const NONCES_A_BLOCK: usize = 8;
+
+/// Random numbers from the seed: HMAC-SHA256 in counter mode, a block ahead of need.
 pub(super) struct Nonces {
     mac: HmacSha256,
     counter: u64,
+    block: [u8; 4 * NONCES_A_BLOCK],
+    drawn: usize,
 }
 
 impl Nonces {
     pub(super) fn new(seed: [u8; 32]) -> Self {
-        Self {
+        let mut nonces = Self {
             mac: derive(seed, b"nonce"),
             counter: 0,
-        }
+            block: [0; 4 * NONCES_A_BLOCK],
+            drawn: 0,
+        };
+        nonces.refill();
+        nonces
     }
 
     /// Four bytes nobody can predict.
     pub(super) fn draw(&mut self) -> [u8; 4] {
+        if self.drawn == NONCES_A_BLOCK {
+            self.refill();
+        }
+        let (nonces, _) = self.block.as_chunks();
+        let nonce = nonces[self.drawn];
+        self.drawn += 1;
+        nonce
+    }
+
+    fn refill(&mut self) {
         self.counter += 1;
-        let block = self
-            .mac
-            .clone()
-            .chain_update(self.counter.to_be_bytes())
-            .finalize()
-            .into_bytes();
-        [block[0], block[1], block[2], block[3]]
+        let mac = self.mac.clone().chain_update(self.counter.to_be_bytes());
+        self.block = mac.finalize().into_bytes().into();
+        self.drawn = 0;
     }
 }
 
