@@ -27,6 +27,8 @@ mod requirements;
 mod staged_peers;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "trace")]
+mod trace;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -152,6 +154,8 @@ impl Datapath {
             .override_global(CONFIG, &config, true)
             .load(OBJECT)
             .map_err(|error| refusal::load(settings, &error))?;
+        #[cfg(feature = "trace")]
+        trace::follow(&mut ebpf);
         let program = relay_program(&mut ebpf)?;
         program
             .load()

@@ -16,12 +16,11 @@ use crate::control::Ask;
 use crate::datapath::{CounterReader, Datapath};
 use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
-use crate::slowpath::engine::{PeerLists, SlowPath, Snapshot};
-use crate::slowpath::latency;
+use crate::slowpath::engine::{PeerLists, SlowPath};
 use crate::slowpath::xsk::PuntCounters;
 use crate::status::{
     self, Count, Icmp6Counts, Interface, Latencies, PeerCounts, PeerRow, PeerState, Peers,
-    Percentiles, PuntSockets, Reasons, State, Status,
+    PuntSockets, Reasons, State, Status,
 };
 
 /// What is known about the relay without asking it, and how to ask.
@@ -97,7 +96,10 @@ impl StatusDesk {
                 sent: gauges.icmp6_sent,
                 suppressed: gauges.icmp6_suppressed,
             },
-            latency_us: latencies(&slow),
+            latency_us: Latencies {
+                frame_to_bubble: slow.frame_to_bubble,
+                answer_to_queue: slow.answer_to_queue,
+            },
             punt_sockets: self.punt_sockets(),
         })
     }
@@ -131,21 +133,6 @@ impl StatusDesk {
             total,
             peers: trusted.chain(pending).take(limit).collect(),
         })
-    }
-}
-
-fn latencies(slow: &Snapshot) -> Latencies {
-    let convert = |p: &latency::Percentiles| Percentiles {
-        count: p.count,
-        p50: p.p50,
-        p90: p.p90,
-        p99: p.p99,
-        p999: p.p999,
-        max: p.max,
-    };
-    Latencies {
-        frame_to_bubble: convert(&slow.frame_to_bubble),
-        answer_to_queue: convert(&slow.answer_to_queue),
     }
 }
 

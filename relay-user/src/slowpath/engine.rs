@@ -20,12 +20,13 @@ use tracing::{debug, trace};
 
 use super::clock;
 use super::icmp6::ErrorSocket;
-use super::latency::{Latency, Percentiles};
+use super::latency::Latency;
 use super::poll::STOP_CHECK;
 use super::tun::Tun;
 use super::udp::{Datagram, SendBatch, ServiceSocket};
 use super::xsk::PuntWatch;
 use crate::datapath::StagedPeers;
+use crate::status::Percentiles;
 
 /// How often expired peers are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);

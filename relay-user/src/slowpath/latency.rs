@@ -4,29 +4,14 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::status::Percentiles;
+
 /// Largest latency told apart, in microseconds; longer ones count as this.
 const LATENCY_MAX_US: u64 = 10_000_000;
 
 /// A latency distribution in microseconds, three significant figures.
 #[derive(Debug)]
 pub struct Latency(Histogram<u64>);
-
-/// The figures shown to people, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Percentiles {
-    /// Samples.
-    pub count: u64,
-    /// Median.
-    pub p50: u64,
-    /// 90th percentile.
-    pub p90: u64,
-    /// 99th percentile.
-    pub p99: u64,
-    /// 99.9th percentile.
-    pub p999: u64,
-    /// Largest.
-    pub max: u64,
-}
 
 impl Default for Latency {
     fn default() -> Self {
