@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use teredo::relay::{Config, Relay};
@@ -30,6 +30,12 @@ use crate::slowpath::icmp6::ErrorSocket;
 use crate::slowpath::tun::{self, TUN_NAME, Tun};
 use crate::slowpath::udp::ServiceSocket;
 use crate::slowpath::xsk::PuntSocket;
+
+/// How long a start waits for tentative addresses. One that is a duplicate stays tentative for ever.
+const ADDRESSES_SETTLE_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often a start looks whether they have settled.
+const ADDRESSES_LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Whether the kernel forwards IPv6 at all.
 const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -111,7 +117,7 @@ struct Started {
 
 /// Opens everything that can fail first; what is open already closes itself when a later step fails.
 fn start(settings: RelaySettings) -> Result<Started, StartError> {
-    let snapshot = Snapshot::take().map_err(|error| {
+    let snapshot = settled_machine().map_err(|error| {
         StartError::new(
             "interfaces",
             "",
@@ -299,6 +305,21 @@ impl Running {
             datapath.detach();
         }
         let _ = self.slow.shut_down();
+    }
+}
+
+/// The machine's links, once its global addresses can be bound: at boot and after an address was added,
+/// duplicate address detection (RFC 4862 5.4) takes a second or two.
+fn settled_machine() -> io::Result<Snapshot> {
+    let give_up_at = Instant::now() + ADDRESSES_SETTLE_WITHIN;
+    loop {
+        let snapshot = Snapshot::take()?;
+        let mut addresses = snapshot.links.iter().flat_map(|link| &link.ipv6);
+        let settled = !addresses.any(|address| address.global && address.tentative);
+        if settled || Instant::now() >= give_up_at {
+            return Ok(snapshot);
+        }
+        thread::sleep(ADDRESSES_LOOK_AGAIN);
     }
 }
 

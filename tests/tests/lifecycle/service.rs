@@ -26,6 +26,26 @@ fn a_ping_sent_at_ready_is_answered() {
 }
 
 #[test]
+fn a_start_waits_for_addresses_that_are_still_tentative() {
+    for_each_datapath(|lab, flags| {
+        let relay = &lab.relay;
+        relay.sysctl("net/ipv6/conf/lb-v6/accept_dad", "1").unwrap();
+        let address = format!("{}/64", Lab::RELAY_V6);
+        relay
+            .run(["ip", "-6", "addr", "del", &address, "dev", "lb-v6"])
+            .unwrap();
+        relay
+            .run(["ip", "-6", "addr", "add", &address, "dev", "lb-v6"])
+            .unwrap();
+        let shown = relay
+            .run(["ip", "-6", "addr", "show", "dev", "lb-v6", "tentative"])
+            .unwrap();
+        assert!(shown.contains(&Lab::RELAY_V6.to_string()), "{shown}");
+        Daemon::start(lab, flags).end_by(libc::SIGTERM);
+    });
+}
+
+#[test]
 fn either_signal_ends_it_with_exit_code_0_and_nothing_left() {
     for_each_datapath(|lab, flags| {
         for signal in [libc::SIGTERM, libc::SIGINT] {
