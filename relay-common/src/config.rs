@@ -1,13 +1,19 @@
 //! The configuration block of the XDP program.
 
+use crate::TableShape;
+
 /// Read-only data of the program, set before it is loaded.
 ///
 /// The verifier sees the values as constants, so branches on them cost nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RelayConfig {
+    /// Where peers stand in the peer table.
+    pub table: TableShape,
     /// Key of the IPv4 identification generator (invariant 7: not predictable from outside).
     pub id_key: u64,
+    /// Key of the cache of routes by destination: nobody outside can aim at one slot.
+    pub route_key: u64,
     /// Interface whose point of view `bpf_fib_lookup` takes: the relay's TUN device. Forwarding
     /// is enabled there, whatever the ports' own settings, and policy rules on it hold for both paths.
     pub fib_ifindex: u32,
@@ -21,4 +27,4 @@ pub struct RelayConfig {
     pub punt_frame_max: u32,
 }
 
-const _: () = assert!(size_of::<RelayConfig>() == 24);
+const _: () = assert!(size_of::<RelayConfig>() == 72);

@@ -7,32 +7,49 @@
 #![cfg_attr(not(test), no_std)]
 
 mod config;
+mod nexthop;
 mod peer;
 mod port;
 mod reason;
+mod table;
 
 pub use config::RelayConfig;
+pub use nexthop::{
+    AF_INET, AF_INET6, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey, KeptRoute, NextHop, Routing,
+};
 pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_SHIFT, Ticks};
-pub use port::{Egress, MAX_TAGS, Port, VlanTag};
+pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
 pub use reason::{Counter, Kind, Reason};
+pub use table::{
+    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, SIDE_WAYS, SIDE_WORDS,
+    SideMapped, TableShape, Tail, WAYS, differs,
+};
 
 /// Names and capacities of the maps, one place for both sides.
 pub mod maps {
-    /// HASH: [`PeerKey`](crate::PeerKey) to [`PeerEntry`](crate::PeerEntry). User space inserts and removes,
-    /// the program refreshes `last_rx` and `probe_asked`. Capacity: `--max-peers`.
+    /// ARRAY, mmap-able, of [`Line`](crate::Line): the peer table. User space inserts and removes, the program
+    /// refreshes a peer's tick and keeps its next hop. Capacity: [`TableShape::lines`](crate::TableShape::lines).
     pub const PEERS: &str = "PEERS";
     /// PERCPU_ARRAY: [`Reason`](crate::Reason) to [`Counter`](crate::Counter). Written by the program alone.
     pub const COUNTERS: &str = "COUNTERS";
-    /// HASH: ifindex of an attached port to [`Port`](crate::Port). Written by user space.
+    /// ARRAY of [`Port`](crate::Port), by [`port_home`](crate::port_home). Written by user space.
     pub const PORTS: &str = "PORTS";
     /// HASH: ifindex a route may name (a port or a VLAN device on one) to [`Egress`](crate::Egress). Written by user space.
     pub const EGRESS: &str = "EGRESS";
-    /// DEVMAP_HASH: ifindex of a port to that port. Written by user space.
+    /// DEVMAP: [`Port::number`](crate::Port::number) to that port. Written by user space.
     pub const DEVICES: &str = "DEVICES";
     /// XSKMAP: slot `port.xsk_base + rx queue` to an AF_XDP socket. Written by user space.
     pub const SOCKETS: &str = "SOCKETS";
     /// RINGBUF of [`PeerKey`](crate::PeerKey): peers whose one-way flow wants an early probe.
     pub const PROBES: &str = "PROBES";
+    /// ARRAY, mmap-able, of [`NextHop`](crate::NextHop), by [`HopKey::home`](crate::HopKey::home). Written by user space.
+    pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// ARRAY, mmap-able, of one [`Routing`](crate::Routing). Written by user space.
+    pub const ROUTING: &str = "ROUTING";
+    /// PERCPU_ARRAY of [`KeptRoute`](crate::KeptRoute), by a keyed hash of the destination. Written by the program alone.
+    pub const KEPT_ROUTES: &str = "KEPT_ROUTES";
+    /// RINGBUF of [`HopKey`](crate::HopKey): answers of the kernel that are in no slot of [`NEXT_HOPS`].
+    pub const WANTED_HOPS: &str = "WANTED_HOPS";
 
     /// Most interfaces one relay attaches to.
     pub const MAX_PORTS: u32 = 64;
@@ -42,6 +59,10 @@ pub mod maps {
     pub const MAX_SOCKETS: u32 = 1024;
     /// Bytes of the ring of probe requests.
     pub const PROBES_BYTES: u32 = 1 << 16;
+    /// Kept routes of one CPU.
+    pub const MAX_KEPT_ROUTES: u32 = 1024;
+    /// Bytes of the ring of wanted next hops.
+    pub const WANTED_HOPS_BYTES: u32 = 1 << 12;
     /// Peers when nothing else is asked for (`--max-peers`).
     pub const DEFAULT_MAX_PEERS: u32 = 1 << 20;
 }

@@ -3,10 +3,19 @@
 /// Most VLAN tags on one frame (802.1Q, or QinQ).
 pub const MAX_TAGS: usize = 2;
 
+/// Slots of the map of ports: a hash table without deletions in between, sixteen times as large as it need be.
+pub const PORT_SLOTS: u32 = 1024;
+/// Slots from the home slot on in which a port may stand.
+pub const PORT_PROBES: u32 = 8;
+
 /// A port the program is attached to.
-#[repr(C)]
+#[repr(C, align(32))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Port {
+    /// Its interface index; 0: an empty slot.
+    pub ifindex: u32,
+    /// Its number among the ports, which is its slot in the map of devices.
+    pub number: u32,
     /// The port's own MAC address: frames to another are not ours.
     pub mac: [u8; 6],
     /// Always zero.
@@ -15,9 +24,17 @@ pub struct Port {
     pub xsk_base: u32,
     /// Receive queues with a slot; frames of later queues take the kernel's way.
     pub xsk_queues: u32,
+    /// Always zero.
+    pub reserved_too: u32,
 }
 
-const _: () = assert!(size_of::<Port>() == 16);
+const _: () = assert!(size_of::<Port>() == 32);
+
+/// The slot in which the port `ifindex` stands, or one of the seven behind it.
+#[inline(always)]
+pub const fn port_home(ifindex: u32) -> u32 {
+    ifindex.wrapping_mul(0x9e37_79b1) >> 22
+}
 
 /// One VLAN tag as it stands in a frame.
 #[repr(C)]
@@ -34,8 +51,8 @@ pub struct VlanTag {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Egress {
-    /// The port that sends the frame.
-    pub port_ifindex: u32,
+    /// Number of the port that sends the frame ([`Port::number`]).
+    pub port: u32,
     /// Tags in use, outermost first: 0, 1 or 2.
     pub tag_count: u32,
     /// The tags, outermost first.
