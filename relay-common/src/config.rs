@@ -14,6 +14,11 @@ pub struct RelayConfig {
     pub id_key: u64,
     /// Key of the cache of routes by destination: nobody outside can aim at one slot.
     pub route_key: u64,
+    /// Nanoseconds of a jiffy. Reading the jiffies costs the program nothing, a clock a call.
+    pub jiffy_ns: u64,
+    /// What is to be added to the jiffies' nanoseconds, wrapping, to get `CLOCK_MONOTONIC`: both stand still and are
+    /// corrected together.
+    pub clock_offset_ns: u64,
     /// Interface whose point of view `bpf_fib_lookup` takes: the relay's TUN device. Forwarding
     /// is enabled there, whatever the ports' own settings, and policy rules on it hold for both paths.
     pub fib_ifindex: u32,
@@ -27,4 +32,4 @@ pub struct RelayConfig {
     pub punt_frame_max: u32,
 }
 
-const _: () = assert!(size_of::<RelayConfig>() == 72);
+const _: () = assert!(size_of::<RelayConfig>() == 88);

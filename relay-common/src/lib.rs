@@ -5,8 +5,10 @@
 //! eBPF tool chain into a build. Fields that hold wire values are byte arrays in network
 //! order; everything else is native.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod config;
+mod lookup;
 mod nexthop;
 mod peer;
 mod port;
@@ -14,6 +16,7 @@ mod reason;
 mod table;
 
 pub use config::RelayConfig;
+pub use lookup::{Found, ReadLine, differs, find};
 pub use nexthop::{
     AF_INET, AF_INET6, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey, KeptRoute, NextHop, Routing,
 };
@@ -21,8 +24,8 @@ pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_
 pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
 pub use reason::{Counter, Kind, Reason};
 pub use table::{
-    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, SIDE_WAYS, SIDE_WORDS,
-    SideMapped, TableShape, Tail, WAYS, differs,
+    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, MappedWord, SIDE_WAYS,
+    SIDE_WORDS, TableShape, Tail, WAYS,
 };
 
 /// Names and capacities of the maps, one place for both sides.
@@ -48,6 +51,8 @@ pub mod maps {
     pub const ROUTING: &str = "ROUTING";
     /// PERCPU_ARRAY of [`KeptRoute`](crate::KeptRoute), by a keyed hash of the destination. Written by the program alone.
     pub const KEPT_ROUTES: &str = "KEPT_ROUTES";
+    /// PERCPU_ARRAY of one u64: when each CPU last reported a wanted next hop. Written by the program alone.
+    pub const REPORTED: &str = "REPORTED";
     /// RINGBUF of [`HopKey`](crate::HopKey): answers of the kernel that are in no slot of [`NEXT_HOPS`].
     pub const WANTED_HOPS: &str = "WANTED_HOPS";
 

@@ -24,10 +24,10 @@ pub struct HopKey {
     pub ifindex: u32,
     /// Largest packet it takes, IP header included.
     pub mtu: u32,
-    /// MAC address of the device.
-    pub source_mac: [u8; 6],
     /// MAC address of the neighbour.
     pub destination_mac: [u8; 6],
+    /// MAC address of the device.
+    pub source_mac: [u8; 6],
     /// [`AF_INET`] or [`AF_INET6`]: changed routes of one family retire the next hops of that family alone.
     pub family: u32,
 }
@@ -35,17 +35,37 @@ pub struct HopKey {
 const _: () = assert!(size_of::<HopKey>() == 24);
 
 impl HopKey {
+    /// The key in words, as it lies in memory: the program compares and reports it so, because no kernel
+    /// accepts an unaligned access to the stack.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 3] {
+        let [a, b, c, d, e, f] = self.destination_mac;
+        let [g, h, i, j, k, l] = self.source_mac;
+        let [i0, i1, i2, i3] = self.ifindex.to_ne_bytes();
+        let [m0, m1, m2, m3] = self.mtu.to_ne_bytes();
+        let [f0, f1, f2, f3] = self.family.to_ne_bytes();
+        [
+            u64::from_ne_bytes([i0, i1, i2, i3, m0, m1, m2, m3]),
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes([i, j, k, l, f0, f1, f2, f3]),
+        ]
+    }
+
     /// The slot it stands in, or one of the three behind it. Number 0 is left out by whoever enters it.
     #[inline(always)]
     pub const fn home(&self, generation: u32) -> u32 {
-        let [a, b, c, d, e, f] = self.destination_mac;
-        let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-        let device = self.ifindex as u64 | (self.mtu as u64) << 32;
-        let seed = generation as u64 | (self.family as u64) << 32;
-        let hash = (mac ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self::home_of(self.words(), generation)
+    }
+
+    /// [`home`](Self::home) of a key in words.
+    #[inline(always)]
+    pub const fn home_of([device, macs, rest]: [u64; 3], generation: u32) -> u32 {
+        let hash = (macs ^ (generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .wrapping_mul(0xff51_afd7_ed55_8ccd)
             .wrapping_add(device)
-            .wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+            .wrapping_mul(0xc4ce_b9fe_1a85_ec53)
+            .wrapping_add(rest)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> 56) as u32
     }
 }
@@ -71,7 +91,15 @@ pub struct NextHop {
     pub reserved: [u32; 4],
 }
 
-const _: () = assert!(size_of::<NextHop>() == 64);
+const _: () = assert!(size_of::<NextHop>() == 64 && core::mem::offset_of!(NextHop, key) == 8);
+
+impl NextHop {
+    /// MAC addresses of the frame that leaves: destination, source.
+    #[inline(always)]
+    pub const fn macs(&self) -> [[u8; 6]; 2] {
+        [self.key.destination_mac, self.key.source_mac]
+    }
+}
 
 /// What user space knows of the routes as a whole.
 #[repr(C)]
@@ -116,10 +144,13 @@ mod tests {
         let key = HopKey {
             ifindex: 3,
             mtu: 1500,
-            source_mac: [2, 0, 0, 0, 0, 1],
             destination_mac: [2, 0, 0, 0, 0, 2],
+            source_mac: [2, 0, 0, 0, 0, 1],
             family: AF_INET.into(),
         };
+        // SAFETY: 24 bytes without padding.
+        let bytes: [u64; 3] = unsafe { core::mem::transmute(key) };
+        assert_eq!(key.words(), bytes);
         let homes: std::collections::HashSet<u32> = (0..64).map(|g| key.home(g)).collect();
         assert!(homes.iter().all(|home| *home < HOPS));
         assert!(homes.len() > 32, "{homes:?}");

@@ -74,23 +74,16 @@ impl From<PeerKey> for TeredoAddr {
     }
 }
 
-/// A trusted peer.
-#[repr(C)]
+/// A trusted peer, as user space speaks of it. In the table it is a [`Tail`](crate::Tail) and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PeerEntry {
     /// Where data goes: IPv4 address, as on the wire.
     pub mapped_ipv4: [u8; 4],
     /// Where data goes: UDP port, network order.
     pub mapped_port: [u8; 2],
-    /// Always zero.
-    pub reserved: [u8; 2],
     /// Tick of the last accepted reception.
     pub last_rx: Ticks,
-    /// Tick at which the program last asked for an early probe; 0 for never.
-    pub probe_asked: Ticks,
 }
-
-const _: () = assert!(size_of::<PeerEntry>() == 16);
 
 impl PeerEntry {
     /// An entry heard at `last_rx` whose data goes to `mapped`.
@@ -98,9 +91,7 @@ impl PeerEntry {
         Self {
             mapped_ipv4: mapped.ip.octets(),
             mapped_port: mapped.port.to_be_bytes(),
-            reserved: [0; 2],
             last_rx,
-            probe_asked: Ticks(0),
         }
     }
 

@@ -14,7 +14,7 @@
 //! of the same block, and looked at only when the bucket says so. Who may write what and what a reader
 //! may see in between is told in `docs/decisions/0009`.
 
-use crate::{PeerKey, Ticks};
+use crate::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerKey, Ticks};
 
 /// Entries of a bucket.
 pub const WAYS: usize = 4;
@@ -35,6 +35,9 @@ pub const BLOCK_PEERS: u32 = 32;
 pub struct Line(pub [u64; 8]);
 
 const _: () = assert!(size_of::<Line>() == 64);
+
+/// Whether words have their first byte lowest, as on every machine that runs the program.
+const LITTLE: bool = cfg!(target_endian = "little");
 
 /// Where keys belong: constants of a table, in the program's read-only data.
 #[repr(C)]
@@ -114,6 +117,36 @@ pub struct KeyWords {
     pub tail: u32,
 }
 
+impl KeyWords {
+    /// The key in a Teredo address, given as two words of memory.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // The upper half of a word.
+    pub const fn of_address([first, second]: [u64; 2]) -> Self {
+        if LITTLE {
+            Self {
+                head: first >> 32 | second << 32,
+                tail: (second >> 32) as u32,
+            }
+        } else {
+            Self {
+                head: first << 32 | second >> 32,
+                tail: second as u32,
+            }
+        }
+    }
+
+    /// The mapping the address names.
+    #[inline(always)]
+    pub const fn embedded(self) -> MappedWord {
+        let ip = !self.tail as u64;
+        if LITTLE {
+            MappedWord(ip | (!self.head >> 48) << 32)
+        } else {
+            MappedWord(ip << 32 | (!self.head & 0xffff) << 16)
+        }
+    }
+}
+
 impl From<PeerKey> for KeyWords {
     #[inline(always)]
     fn from(PeerKey(k): PeerKey) -> Self {
@@ -139,7 +172,7 @@ impl From<KeyWords> for PeerKey {
 /// bits  0..32  mapped IPv4, as in the Teredo address
 /// bits 32..48  tick of the last accepted reception, low 16 bits
 /// bits 48..56  next hop (0: ask the kernel)
-/// bits 56..59  when the program last asked for an early probe, in units of 2.1 s
+/// bits 56..59  early probes the program asked for since then
 /// bits 59..62  version: goes up with every peer that moves in
 /// bit  62      first entry of a bucket: some peers of this bucket are on the side lines
 /// bit  63      in use
@@ -165,6 +198,8 @@ impl Tail {
     const IDENTITY: u64 = Self::USED | Self::VERSION | 0xffff_ffff;
     /// Log2 of the ticks between two requests to probe one peer: 2.1 s, the bubble interval of R-26.
     const ASKED_TICKS_SHIFT: u32 = 3;
+    /// All requests before the peer is stale can be counted.
+    const ASKED_FITS: () = assert!(Self::turn(PEER_FRESH_TICKS - 1) <= Self::ASKED >> Self::ASKED_SHIFT);
 
     /// Whether a peer stands here.
     #[inline(always)]
@@ -213,22 +248,33 @@ impl Tail {
         (self.0 >> Self::HOP_SHIFT) as u8
     }
 
-    /// Whether a probe was asked for in the last 2 s or so.
+    /// Whether an early probe is due: the peer was not heard for 20 s, and none was asked for in the
+    /// last 2 s of its silence.
     #[inline(always)]
-    pub const fn asked_lately(self, now: Ticks) -> bool {
-        self.0 & Self::ASKED == Self::asked_at(now)
+    pub const fn wants_probe(self, now: Ticks) -> bool {
+        let () = Self::ASKED_FITS;
+        let age = self.age(now);
+        age >= PROBE_AFTER_TICKS && Self::turn(age) > self.asked()
     }
 
+    /// Probes asked for since the peer was heard.
     #[inline(always)]
-    const fn asked_at(now: Ticks) -> u64 {
-        ((now.0 as u64 >> Self::ASKED_TICKS_SHIFT) << Self::ASKED_SHIFT) & Self::ASKED
+    pub const fn asked(self) -> u64 {
+        (self.0 & Self::ASKED) >> Self::ASKED_SHIFT
     }
 
-    /// With the probe asked for now.
+    /// Which request is due after a silence of `age`: the first after 20 s, then one every 2.1 s, five until the peer is stale.
+    #[inline(always)]
+    const fn turn(age: u32) -> u64 {
+        ((age - PROBE_AFTER_TICKS) >> Self::ASKED_TICKS_SHIFT) as u64 + 1
+    }
+
+    /// With the probe that is due asked for.
     #[inline(always)]
     #[must_use]
-    pub const fn with_asked(self, now: Ticks) -> Self {
-        Self(self.0 & !Self::ASKED | Self::asked_at(now))
+    pub const fn with_probe_asked(self, now: Ticks) -> Self {
+        let turn = Self::turn(self.age(now));
+        Self(self.0 & !Self::ASKED | (turn << Self::ASKED_SHIFT) & Self::ASKED)
     }
 
     /// With that next hop.
@@ -238,11 +284,11 @@ impl Tail {
         Self(self.0 & !Self::HOP | (hop as u64) << Self::HOP_SHIFT)
     }
 
-    /// Heard at `tick`.
+    /// Heard at `tick`, no probe asked for since.
     #[inline(always)]
     #[must_use]
     pub const fn with_tick(self, tick: Ticks) -> Self {
-        Self(self.0 & !Self::TICK | (tick.0 as u64 & 0xffff) << Self::TICK_SHIFT)
+        Self(self.0 & !(Self::TICK | Self::ASKED) | (tick.0 as u64 & 0xffff) << Self::TICK_SHIFT)
     }
 
     /// With the side flag set or cleared.
@@ -272,19 +318,12 @@ impl Tail {
     }
 }
 
-/// Zero if the entry `head`, `tail` is that of `key`, something else if not. Without a branch: which of a
-/// bucket's entries it is cannot be predicted.
-#[inline(always)]
-pub const fn differs(key: KeyWords, head: u64, tail: u64) -> u64 {
-    (head ^ key.head) | ((tail ^ key.tail as u64) << 32) | (!tail >> 63)
-}
-
-/// Where a side entry's peer is mapped: IPv4 address and port, as on the wire, in the lower six bytes.
+/// Where a peer is mapped: IPv4 address and port, as on the wire, in the lower six bytes.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct SideMapped(pub u64);
+pub struct MappedWord(pub u64);
 
-impl SideMapped {
+impl MappedWord {
     /// The word for an address and a port, both as on the wire.
     #[inline(always)]
     pub const fn new([a, b, c, d]: [u8; 4], [p, q]: [u8; 2]) -> Self {
@@ -297,9 +336,23 @@ impl SideMapped {
         let [a, b, c, d, p, q, _, _] = self.0.to_ne_bytes();
         ([a, b, c, d], [p, q])
     }
+
+    /// The address, its bytes in memory as on the wire.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // The lower half of a word.
+    pub const fn ip(self) -> u32 {
+        if LITTLE { self.0 as u32 } else { (self.0 >> 32) as u32 }
+    }
+
+    /// The port, its bytes in memory as on the wire.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // Two bytes of a word.
+    pub const fn port(self) -> u16 {
+        (if LITTLE { self.0 >> 32 } else { self.0 >> 16 }) as u16
+    }
 }
 
-/// Words of a side entry: head, tail, [`SideMapped`], one that is always zero.
+/// Words of a side entry: head, tail, [`MappedWord`], one that is always zero.
 pub const SIDE_WORDS: usize = 4;
 
 #[cfg(test)]
@@ -322,7 +375,13 @@ mod tests {
 
     #[test]
     fn a_key_and_its_words_convert_both_ways() {
-        assert_eq!(PeerKey::from(KeyWords::from(KEY)), KEY);
+        let words = KeyWords::from(KEY);
+        assert_eq!(PeerKey::from(words), KEY);
+        let address = [0x20, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let (halves, _) = address.as_chunks();
+        let halves = [u64::from_ne_bytes(halves[0]), u64::from_ne_bytes(halves[1])];
+        assert_eq!(KeyWords::of_address(halves), words);
+        assert_eq!(words.embedded().octets(), ([!9, !10, !11, !12], [!7, !8]));
     }
 
     #[test]
@@ -364,33 +423,36 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_differs_from_every_other_key_and_when_it_is_empty() {
-        let key = KeyWords::from(KEY);
-        let used = Tail::default().occupied(key.tail, Ticks(7));
-        assert_eq!(differs(key, key.head, used.0), 0);
-        assert_ne!(differs(key, key.head, used.vacated().0), 0);
-        for at in 0..12 {
-            let mut other = KEY.0;
-            other[at] ^= 1;
-            assert_ne!(differs(KeyWords::from(PeerKey(other)), key.head, used.0), 0);
-        }
-    }
-
-    #[test]
     fn fields_of_a_tail_do_not_touch_each_other() {
         let tail = Tail::default()
             .with_side(true)
             .occupied(0xffff_ffff, Ticks(0x1_0003))
-            .with_hop(0xa5)
-            .with_asked(Ticks(0x28));
+            .with_hop(0xa5);
         assert_eq!((tail.ip(), tail.tick(), tail.hop()), (0xffff_ffff, 3, 0xa5));
         assert!(tail.is_used() && tail.has_side());
-        assert!(tail.asked_lately(Ticks(0x2f)) && !tail.asked_lately(Ticks(0x30)));
         assert_eq!(tail.with_hop(0).with_tick(Ticks(9)).ip(), 0xffff_ffff);
         assert!(tail.is_same_occupant(tail.with_hop(1).with_tick(Ticks(99)).with_side(false)));
         let next = tail.vacated().occupied(0xffff_ffff, Ticks(3));
         assert!(!tail.is_same_occupant(next) && next.has_side() && next.hop() == 0);
         assert!(!tail.with_side(false).vacated().is_used());
+    }
+
+    ///
+    #[test]
+    fn probes_are_due_every_two_seconds_from_twenty_seconds_of_silence_on() {
+        const HEARD: u32 = 0xfff0;
+        let mut tail = Tail::default().occupied(9, Ticks(HEARD)).with_hop(0xff);
+        let mut asked_at = Vec::new();
+        for age in 0..PEER_FRESH_TICKS {
+            let now = Ticks(HEARD + age);
+            if tail.wants_probe(now) {
+                tail = tail.with_probe_asked(now);
+                asked_at.push(age - PROBE_AFTER_TICKS);
+            }
+        }
+        assert_eq!(asked_at, [0, 8, 16, 24, 32]);
+        assert_eq!((tail.hop(), tail.asked()), (0xff, 5));
+        assert_eq!(tail.with_tick(Ticks(0)).asked(), 0);
     }
 
     #[test]

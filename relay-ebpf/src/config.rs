@@ -6,14 +6,19 @@
 
 use core::ptr::read_volatile;
 
-use relay_common::RelayConfig;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use relay_common::{RelayConfig, TableShape, Ticks};
 use teredo::addr::Mapped;
 
 /// Overridden by the loader before the program is verified: the verifier knows the values, and
 /// branches on them cost nothing.
 #[unsafe(no_mangle)]
 static CONFIG: RelayConfig = RelayConfig {
+    table: TableShape::new(0, [0; 4]),
     id_key: 0,
+    route_key: 0,
+    jiffy_ns: 0,
+    clock_offset_ns: 0,
     fib_ifindex: 0,
     service_ipv4: [0; 4],
     service_port: [0; 2],
@@ -23,10 +28,20 @@ static CONFIG: RelayConfig = RelayConfig {
 
 /// Reads one field. Volatile, because the compiler would otherwise fold the zeros above.
 macro_rules! field {
-    ($name:ident as $word:ty) => {
+    ($($name:ident).+ as $word:ty) => {
         // SAFETY: the field lies in an initialised static, is aligned for the word and as large.
-        unsafe { read_volatile((&raw const CONFIG.$name).cast::<$word>()) }
+        unsafe { read_volatile((&raw const CONFIG.$($name).+).cast::<$word>()) }
     };
+}
+
+/// Where peers stand in the peer table.
+#[inline(always)]
+pub(crate) fn table() -> TableShape {
+    TableShape {
+        hash_keys: field!(table.hash_keys as [u64; 4]),
+        blocks: field!(table.blocks as u32),
+        reserved: 0,
+    }
 }
 
 /// Key of the IPv4 identification.
@@ -35,30 +50,47 @@ pub(crate) fn id_key() -> u64 {
     field!(id_key as u64)
 }
 
+/// Key of the cache of routes by destination.
+#[inline(always)]
+pub(crate) fn route_key() -> u64 {
+    field!(route_key as u64)
+}
+
 /// Interface whose point of view a route lookup takes.
 #[inline(always)]
 pub(crate) fn fib_ifindex() -> u32 {
     field!(fib_ifindex as u32)
 }
 
-/// Address of the service socket, as on the wire.
+/// The time, to a jiffy. The helper is a plain read (kernel 5.6, 5576b991e9c1).
 #[inline(always)]
-pub(crate) fn service_ipv4() -> [u8; 4] {
-    field!(service_ipv4 as u32).to_ne_bytes()
+pub(crate) fn now() -> Ticks {
+    // SAFETY: the helper has no precondition.
+    let jiffies = unsafe { bpf_jiffies64() };
+    let nanos = jiffies
+        .wrapping_mul(field!(jiffy_ns as u64))
+        .wrapping_add(field!(clock_offset_ns as u64));
+    Ticks::from_nanos(nanos)
 }
 
-/// Port of the service socket, as on the wire.
+/// Address of the service socket, its bytes in memory as on the wire.
 #[inline(always)]
-pub(crate) fn service_port() -> [u8; 2] {
-    field!(service_port as u16).to_ne_bytes()
+pub(crate) fn service_ipv4() -> u32 {
+    field!(service_ipv4 as u32)
+}
+
+/// Port of the service socket, its bytes in memory as on the wire.
+#[inline(always)]
+pub(crate) fn service_port() -> u16 {
+    field!(service_port as u16)
 }
 
 /// Address and port of the service socket.
 #[inline(always)]
 pub(crate) fn service() -> Mapped {
     Mapped {
-        ip: service_ipv4().into(),
-        port: u16::from_be_bytes(service_port()),
+        ip: u32::from_be(service_ipv4()).into(),
+        port: u16::from_be(service_port()),
     }
 }
 

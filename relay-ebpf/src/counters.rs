@@ -14,3 +14,13 @@ pub(crate) fn count(reason: Reason, bytes: usize) {
         counter.bytes += bytes as u64;
     }
 }
+
+/// Packets this CPU has counted under `reason`.
+#[inline(always)]
+pub(crate) fn counted(reason: Reason) -> u64 {
+    match COUNTERS.get_ptr(reason as u32) {
+        // SAFETY: as in `count`.
+        Some(counter) => unsafe { (*counter).packets },
+        None => 0,
+    }
+}

@@ -1,6 +1,6 @@
 //! From a client towards native IPv6.
 
-use relay_common::{PeerKey, Reason};
+use relay_common::{KeyWords, MappedWord, Port, Reason};
 use teredo::Fate;
 use teredo::addr::TeredoAddr;
 use teredo::filter::{self, Embedded};
@@ -18,7 +18,7 @@ use crate::{Carried, config, port};
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// The front of the frame that leaves.
-#[repr(C)]
+#[repr(C, packed)]
 #[derive(FromBytes, IntoBytes, KnownLayout, Unaligned)]
 struct Front<const TAGS: usize> {
     link: LinkHeader<TAGS>,
@@ -31,19 +31,20 @@ struct Front<const TAGS: usize> {
 /// The reason for which it is passed, punted or dropped. The frame is unmodified.
 #[inline(always)]
 pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reason> {
-    is_for_service(frame, link)?;
+    let port = addressed_port(frame, link)?;
     let outer = *frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
-    let payload_len = udp_payload_len(&outer, frame.len() - link.len)?;
+    let payload_len = udp_payload_len(&outer, frame, link)?;
 
     // What else R-30 refuses is not the mapped address of any peer.
-    if outer.udp.source == [0; 2] {
+    if outer.udp.source == 0 {
         return Err(Reason::OuterSourcePortZero);
     }
     let start = link.len + outer::LEN;
     let inner = inner_header(frame, start, payload_len)?;
-    let Some(source) = TeredoAddr::from_octets(&inner.source) else {
+    if !TeredoAddr::is_teredo(&inner.source) {
         return Err(Reason::SourceNotTeredo);
-    };
+    }
+    let source = KeyWords::of_address(zerocopy::transmute!(inner.source));
     let destination = filter::client_destination(&inner.destination);
     if matches!(destination, Err(Fate::DestinationMulticast)) {
         return Err(Reason::DestinationMulticast);
@@ -59,8 +60,8 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
         return Err(Reason::PuntTrailer);
     }
 
-    let peer = Peer::fresh(PeerKey::from(&source))?;
-    speaks_for(&outer, &source, &peer)?;
+    let peer = Peer::fresh(source)?;
+    speaks_for(&outer, source, &peer)?;
     // Accepted, whatever becomes of the packet.
     peer.heard();
     match destination {
@@ -86,14 +87,14 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     };
     let class = ecn::decapsulate(outer.ipv4.tos, sent.traffic_class())?;
     sent.set_traffic_class(class);
-    let next = NextHop::ipv6(frame, &sent)?;
+    let next = NextHop::ipv6(frame, port, &sent)?;
 
-    match next.tag_count() {
+    let tags_len = match next.tag_count() {
         0 => write::<0>(frame, start, &next, &sent)?,
         1 => write::<1>(frame, start, &next, &sent)?,
         _ => write::<2>(frame, start, &next, &sent)?,
-    }
-    frame.trim(frame.len() - start - len);
+    };
+    frame.trim(tags_len + len);
     Ok(Carried {
         reason: Reason::Decapsulated,
         bytes: len,
@@ -101,9 +102,9 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     })
 }
 
-/// Whether the frame is one for the service socket that the fast path may take.
+/// The port that received the frame, which is one for the service socket that the fast path may take.
 #[inline(always)]
-fn is_for_service(frame: &Frame, link: Link) -> Result<(), Reason> {
+fn addressed_port(frame: &Frame, link: Link) -> Result<&'static Port, Reason> {
     let ipv4 = frame.at::<Ipv4Header>(link.len).ok_or(Reason::NotOurs)?;
     if ipv4.destination != config::service_ipv4()
         || ipv4.protocol != ipv6::UDP
@@ -112,29 +113,32 @@ fn is_for_service(frame: &Frame, link: Link) -> Result<(), Reason> {
         return Err(Reason::NotOurs);
     }
     if ipv4.is_fragment() {
-        port::is_addressee(frame)?;
+        port::addressee(frame)?;
         return Err(Reason::OuterFragment);
     }
-    if ipv4.version_ihl != 0x45 {
-        port::is_addressee(frame)?;
+    if ipv4.version_ihl != outer::PLAIN_HEADER {
+        port::addressee(frame)?;
         return Err(Reason::OuterOptions);
     }
     let outer = frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
     if outer.udp.destination != config::service_port() {
         return Err(Reason::NotOurs);
     }
-    port::is_addressee(frame)
+    port::addressee(frame)
 }
 
 /// Bytes of the UDP payload, once every length was held against the others and the frame.
 #[inline(always)]
-fn udp_payload_len(outer: &Outer, received: usize) -> Result<usize, Reason> {
+fn udp_payload_len(outer: &Outer, frame: &Frame, link: Link) -> Result<usize, Reason> {
     if !outer.ipv4.checksum_is_right() {
         return Err(Reason::OuterChecksumWrong);
     }
     let total_len = outer.ipv4.total_len();
     let udp_len = outer.udp.len();
-    if total_len > received || udp_len < UdpHeader::LEN || udp_len + Ipv4Header::LEN > total_len {
+    if udp_len < UdpHeader::LEN
+        || udp_len + Ipv4Header::LEN > total_len
+        || !frame.has(link.len, total_len)
+    {
         return Err(Reason::OuterLengthMismatch);
     }
     Ok(udp_len - UdpHeader::LEN)
@@ -167,25 +171,25 @@ fn inner_header(frame: &Frame, start: usize, payload_len: usize) -> Result<&Ipv6
 
 /// Whether the outer source may speak for `source` (R-36 a and b).
 #[inline(always)]
-fn speaks_for(outer: &Outer, source: &TeredoAddr, peer: &Peer) -> Result<(), Reason> {
-    if (outer.ipv4.source, outer.udp.source) == peer.mapped_octets() {
+fn speaks_for(outer: &Outer, source: KeyWords, peer: &Peer) -> Result<(), Reason> {
+    let from = MappedWord(u64::from(outer.ipv4.source) | u64::from(outer.udp.source) << 32);
+    if from == peer.mapped {
         return Ok(());
     }
-    let embedded = source.mapped();
-    if outer.ipv4.source == embedded.ip.octets() && outer.udp.source == embedded.port.to_be_bytes()
-    {
+    if from == source.embedded() {
         return Err(Reason::PuntMappingChanged);
     }
     Err(Reason::OuterSourceMismatch)
 }
 
+/// Writes the front. Gives the length of the link header.
 #[inline(always)]
 fn write<const TAGS: usize>(
     frame: &mut Frame,
     start: usize,
     next: &NextHop,
     sent: &Ipv6Header,
-) -> Result<(), Reason> {
+) -> Result<usize, Reason> {
     let surplus = start - LinkHeader::<TAGS>::LEN;
     frame.move_head(surplus as i32)?;
     // Cannot fail: the header was there before. The verifier wants to see it.
@@ -193,5 +197,5 @@ fn write<const TAGS: usize>(
     front.link = next.link_header(frame::IPV6);
     front.inner.version_class_flow = sent.version_class_flow;
     front.inner.hop_limit = sent.hop_limit;
-    Ok(())
+    Ok(LinkHeader::<TAGS>::LEN)
 }

@@ -1,7 +1,7 @@
 //! Native IPv6 towards a client.
 
-use relay_common::{PeerKey, Reason};
-use teredo::addr::TeredoAddr;
+use relay_common::{KeyWords, MappedWord, Reason};
+use teredo::addr::{Mapped, TeredoAddr};
 use teredo::filter::{self, Embedded};
 use teredo::wire::ipv6::{self, Ipv6Header};
 use teredo::wire::{checksum, ecn};
@@ -14,7 +14,7 @@ use crate::peers::Peer;
 use crate::{Carried, config, port};
 
 /// The front of the frame that leaves.
-#[repr(C)]
+#[repr(C, packed)]
 #[derive(FromBytes, IntoBytes, KnownLayout, Unaligned)]
 struct Front<const TAGS: usize> {
     link: LinkHeader<TAGS>,
@@ -29,17 +29,13 @@ struct Front<const TAGS: usize> {
 #[inline(always)]
 pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reason> {
     let inner = frame.at::<Ipv6Header>(link.len).ok_or(Reason::NotOurs)?;
-    let Some(destination) = TeredoAddr::from_octets(&inner.destination) else {
-        return Err(Reason::NotOurs);
-    };
-    if inner.version() != 6 {
+    if !TeredoAddr::is_teredo(&inner.destination) || inner.version() != 6 {
         return Err(Reason::NotOurs);
     }
-    port::is_addressee(frame)?;
+    let port = port::addressee(frame)?;
 
     let len = inner.packet_len();
-    let received = frame.len() - link.len;
-    if len > received {
+    if !frame.has(link.len, len) {
         return Err(Reason::InnerTruncated);
     }
     match filter::native_source(&inner.source) {
@@ -58,36 +54,41 @@ pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     if inner.hop_limit <= 1 {
         return Err(Reason::PuntHopLimitExceeded);
     }
-    let peer = Peer::fresh(PeerKey::from(&destination))?;
+    let key = KeyWords::of_address(zerocopy::transmute!(inner.destination));
+    let mut peer = Peer::fresh(key)?;
     peer.probe_if_quiet();
 
-    let inner = frame.at::<Ipv6Header>(link.len).ok_or(Reason::NotOurs)?;
-    let sent = Ipv6Header {
-        hop_limit: inner.hop_limit - 1,
-        ..*inner
-    };
-    let (to, to_port) = peer.mapped_octets();
-    let udp_checksum = if checksum_is_implied(frame, link.len + ipv6::HEADER_LEN, &sent) {
+    let tos = ecn::encapsulate(inner.traffic_class());
+    let hop_limit = inner.hop_limit - 1;
+    let udp_checksum = if checksum_is_implied(frame, link.len + ipv6::HEADER_LEN, inner) {
+        let sent = Ipv6Header { hop_limit, ..*inner };
         let udp_len = (len + UdpHeader::LEN) as u16;
-        checksum::outer_udp(&sent, config::service(), peer.mapped(), udp_len)
+        checksum::outer_udp(&sent, config::service(), mapped(peer.mapped), udp_len)
     } else {
         0
     };
-    let tos = ecn::encapsulate(sent.traffic_class());
-    let next = NextHop::ipv4(frame, to, to_port, tos, len + outer::LEN)?;
-    let outer = Outer::new(tos, len, to, to_port, udp_checksum);
+    let next = NextHop::ipv4(frame, port, &peer, tos, len + outer::LEN)?;
+    let outer = Outer::new(tos, len, peer.mapped, udp_checksum);
 
-    match next.tag_count() {
-        0 => write::<0>(frame, link, &next, &outer, sent.hop_limit)?,
-        1 => write::<1>(frame, link, &next, &outer, sent.hop_limit)?,
-        _ => write::<2>(frame, link, &next, &outer, sent.hop_limit)?,
-    }
-    frame.trim(received - len);
+    let tags_len = match next.tag_count() {
+        0 => write::<0>(frame, link, &next, &outer, hop_limit)?,
+        1 => write::<1>(frame, link, &next, &outer, hop_limit)?,
+        _ => write::<2>(frame, link, &next, &outer, hop_limit)?,
+    };
+    frame.trim(tags_len + outer::LEN + len);
     Ok(Carried {
         reason: Reason::Encapsulated,
         bytes: len,
         action: next.action,
     })
+}
+
+#[inline(always)]
+fn mapped(word: MappedWord) -> Mapped {
+    Mapped {
+        ip: u32::from_be(word.ip()).into(),
+        port: u16::from_be(word.port()),
+    }
 }
 
 /// Whether the packet's own transport checksum implies the sum of the whole packet (invariant 6):
@@ -102,12 +103,13 @@ fn checksum_is_implied(frame: &Frame, transport: usize, inner: &Ipv6Header) -> b
         ipv6::TCP => inner.payload_len() >= TCP_CHECKSUM_END,
         ipv6::ICMP6 => inner.payload_len() >= ICMP6_CHECKSUM_END,
         ipv6::UDP => frame.at::<UdpHeader>(transport).is_some_and(|udp| {
-            udp.checksum != [0; 2] && udp.len == inner.payload_len && udp.len() >= UdpHeader::LEN
+            udp.checksum != 0 && udp.len() == usize::from(inner.payload_len()) && udp.len() >= UdpHeader::LEN
         }),
         _ => false,
     }
 }
 
+/// Writes the front. Gives the length of the link header.
 #[inline(always)]
 fn write<const TAGS: usize>(
     frame: &mut Frame,
@@ -115,7 +117,7 @@ fn write<const TAGS: usize>(
     next: &NextHop,
     outer: &Outer,
     hop_limit: u8,
-) -> Result<(), Reason> {
+) -> Result<usize, Reason> {
     let room = LinkHeader::<TAGS>::LEN + outer::LEN - link.len;
     frame.move_head(-(room as i32))?;
     // Cannot fail: the room was just made. The verifier wants to see it.
@@ -123,5 +125,5 @@ fn write<const TAGS: usize>(
     front.link = next.link_header(frame::IPV4);
     front.outer = *outer;
     front.inner.hop_limit = hop_limit;
-    Ok(())
+    Ok(LinkHeader::<TAGS>::LEN)
 }

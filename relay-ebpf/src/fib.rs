@@ -9,12 +9,7 @@ use aya_ebpf::bindings::bpf_fib_lookup;
 use aya_ebpf::helpers::generated;
 
 use crate::config;
-use crate::frame::Frame;
-
-/// `AF_INET` of Linux.
-pub(crate) const AF_INET: u8 = 2;
-/// `AF_INET6` of Linux.
-pub(crate) const AF_INET6: u8 = 10;
+use crate::frame::{Frame, Macs};
 
 const WORDS: usize = size_of::<bpf_fib_lookup>() / 8;
 
@@ -22,12 +17,12 @@ const WORDS: usize = size_of::<bpf_fib_lookup>() / 8;
 pub(crate) struct Query {
     pub(crate) family: u8,
     pub(crate) protocol: u8,
-    pub(crate) source_port: [u8; 2],
-    pub(crate) destination_port: [u8; 2],
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
     /// Bytes of the packet from its IP header on.
     pub(crate) len: usize,
     /// IPv4: the TOS byte, then zeros. IPv6: traffic class and flow label.
-    pub(crate) flow: [u8; 4],
+    pub(crate) flow: u32,
     /// IPv4 in the first four bytes.
     pub(crate) source: [u64; 2],
     /// IPv4 in the first four bytes.
@@ -40,22 +35,22 @@ pub(crate) struct Answer {
     pub(crate) code: u32,
     /// The device the route names.
     pub(crate) ifindex: u32,
-    pub(crate) source_mac: [u8; 6],
-    pub(crate) destination_mac: [u8; 6],
+    /// Largest packet the route takes, where there is one.
+    pub(crate) mtu: u16,
+    pub(crate) macs: Macs,
 }
 
 impl Query {
     /// Asks, from the point of view of the relay's TUN device.
     #[inline(always)]
     pub(crate) fn ask(self, frame: &Frame) -> Answer {
-        let [s0, s1] = self.source_port;
-        let [d0, d1] = self.destination_port;
-        let [l0, l1] = (self.len as u16).to_ne_bytes();
-        let [i0, i1, i2, i3] = config::fib_ifindex().to_ne_bytes();
-        let [f0, f1, f2, f3] = self.flow;
+        let (ports, len) = ([self.source_port, self.destination_port], self.len as u16);
         let mut block: [u64; WORDS] = [
-            u64::from_ne_bytes([self.family, self.protocol, s0, s1, d0, d1, l0, l1]),
-            u64::from_ne_bytes([i0, i1, i2, i3, f0, f1, f2, f3]),
+            u64::from(u16::from_ne_bytes([self.family, self.protocol]))
+                | u64::from(ports[0]) << 16
+                | u64::from(ports[1]) << 32
+                | u64::from(len) << 48,
+            u64::from(config::fib_ifindex()) | u64::from(self.flow) << 32,
             self.source[0],
             self.source[1],
             self.destination[0],
@@ -72,23 +67,26 @@ impl Query {
                 0,
             )
         };
-        let [i0, i1, i2, i3, ..] = word(&block, 1);
-        let [_, _, _, _, s0, s1, s2, s3] = word(&block, 6);
-        let [s4, s5, d0, d1, d2, d3, d4, d5] = word(&block, 7);
+        let (source, both) = (word(&block, 6) >> 32, word(&block, 7));
         Answer {
             code: code as u32,
-            ifindex: u32::from_ne_bytes([i0, i1, i2, i3]),
-            source_mac: [s0, s1, s2, s3, s4, s5],
-            destination_mac: [d0, d1, d2, d3, d4, d5],
+            ifindex: word(&block, 1) as u32,
+            // `mtu_result` takes the place of `tot_len` (kernel 5.12).
+            mtu: (word(&block, 0) >> 48) as u16,
+            // The block has the source first.
+            macs: Macs(
+                both >> 16 | source << 48,
+                (source >> 16) as u32 | (both as u32) << 16,
+            ),
         }
     }
 }
 
 /// Reads a whole word: volatile, or the compiler would narrow it to an unaligned part.
 #[inline(always)]
-fn word(block: &[u64; WORDS], index: usize) -> [u8; 8] {
+fn word(block: &[u64; WORDS], index: usize) -> u64 {
     // SAFETY: a reference to an initialised word.
-    unsafe { read_volatile(&raw const block[index]) }.to_ne_bytes()
+    unsafe { read_volatile(&raw const block[index]) }
 }
 
 /// Where the words above take the block's fields to be.

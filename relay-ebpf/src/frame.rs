@@ -9,23 +9,27 @@ use relay_common::{MAX_TAGS, Reason};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `EtherType` of IPv4.
-pub(crate) const IPV4: [u8; 2] = [0x08, 0x00];
+pub(crate) const IPV4: u16 = 0x0800_u16.to_be();
 /// `EtherType` of IPv6.
-pub(crate) const IPV6: [u8; 2] = [0x86, 0xdd];
+pub(crate) const IPV6: u16 = 0x86dd_u16.to_be();
 /// TPID of a customer tag (802.1Q).
-const CUSTOMER_TAG: [u8; 2] = [0x81, 0x00];
+const CUSTOMER_TAG: u16 = 0x8100_u16.to_be();
 /// TPID of a service tag (802.1ad).
-const SERVICE_TAG: [u8; 2] = [0x88, 0xa8];
+const SERVICE_TAG: u16 = 0x88a8_u16.to_be();
 
-/// An Ethernet header with `TAGS` VLAN tags, outermost first.
-#[repr(C)]
+/// Destination and source MAC address, as on the wire.
+#[repr(C, packed)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub(crate) struct Macs(pub(crate) u64, pub(crate) u32);
+
+/// An Ethernet header with `TAGS` VLAN tags, outermost first. Numbers are as on the wire.
+#[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub(crate) struct LinkHeader<const TAGS: usize> {
-    pub(crate) destination: [u8; 6],
-    pub(crate) source: [u8; 6],
+    pub(crate) macs: Macs,
     /// TPID and TCI of each.
-    pub(crate) tags: [[u8; 4]; TAGS],
-    pub(crate) ethertype: [u8; 2],
+    pub(crate) tags: [u32; TAGS],
+    pub(crate) ethertype: u16,
 }
 
 impl<const TAGS: usize> LinkHeader<TAGS> {
@@ -37,28 +41,47 @@ impl<const TAGS: usize> LinkHeader<TAGS> {
 pub(crate) struct Link {
     /// Bytes in front of the network header: 14, 18 or 22.
     pub(crate) len: usize,
-    /// What follows.
-    pub(crate) ethertype: [u8; 2],
+    /// What follows, as on the wire.
+    pub(crate) ethertype: u16,
 }
+
+/// A number as it stands in a packet, at any alignment.
+#[repr(C, packed)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub(crate) struct Wire<T>(pub(crate) T);
+
+/// The six bytes of a MAC address in a word.
+pub(crate) const MAC: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
 
 /// A received frame.
 pub(crate) struct Frame {
     ctx: XdpContext,
-    len: usize,
 }
 
 impl Frame {
     #[inline(always)]
     pub(crate) fn new(ctx: XdpContext) -> Self {
-        // SAFETY: the context is the one this program was entered with.
-        let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
-        Self { ctx, len }
+        Self { ctx }
     }
 
-    /// Bytes of the frame as received, in all its buffers.
+    /// Bytes of the frame as it is now, in all its buffers.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        // SAFETY: the context is the one this program was entered with.
+        unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as usize }
+    }
+
+    /// Whether at least `len` bytes follow `offset`, in all buffers. Asks the kernel only where
+    /// the first buffer is too short.
+    #[inline(always)]
+    pub(crate) fn has(&self, offset: usize, len: usize) -> bool {
+        offset + len <= self.linear_len() || offset + len <= self.len()
+    }
+
+    /// Bytes in the first buffer; in nearly every frame that is all.
+    #[inline(always)]
+    pub(crate) fn linear_len(&self) -> usize {
+        self.ctx.data_end() - self.ctx.data()
     }
 
     #[inline(always)]
@@ -109,15 +132,17 @@ impl Frame {
         }
     }
 
-    /// Cuts `excess` bytes of Ethernet padding off the end.
+    /// Cuts Ethernet padding off the end, so that `len` bytes are left. A frame whose first buffer is shorter than
+    /// that has none to speak of: padding is for the shortest frames.
     ///
     /// A driver that will not shrink a frame leaves padding behind the packet, which is what
     /// padding is: the frame is as good.
     #[inline(always)]
-    pub(crate) fn trim(&mut self, excess: usize) {
-        if excess > 0 {
+    pub(crate) fn trim(&mut self, len: usize) {
+        let linear = self.linear_len();
+        if linear > len {
             // SAFETY: the context is the one this program was entered with.
-            unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -(excess as i32)) };
+            unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, len as i32 - linear as i32) };
         }
     }
 
@@ -130,15 +155,15 @@ impl Frame {
             if ethertype != CUSTOMER_TAG && ethertype != SERVICE_TAG {
                 break;
             }
-            ethertype = *self.at::<[u8; 2]>(len + 2)?;
+            ethertype = self.at::<Wire<u16>>(len + 2)?.0;
             len += 4;
         }
         Some(Link { len, ethertype })
     }
 
-    /// The MAC address the frame is for.
+    /// The MAC address the frame is for, in the lower six bytes.
     #[inline(always)]
-    pub(crate) fn destination_mac(&self) -> Option<&[u8; 6]> {
-        self.at(0)
+    pub(crate) fn destination_mac(&self) -> Option<u64> {
+        self.at::<Macs>(0).map(|macs| macs.0 & MAC)
     }
 }

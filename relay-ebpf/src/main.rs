@@ -10,6 +10,7 @@
 //! with the frame unmodified. Each frame ends in one [`Reason`], counted once.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -21,12 +22,15 @@
     reason = "a call spills registers and loses the verifier's bounds"
 )]
 
+mod clock;
 mod config;
 mod counters;
 mod decap;
 mod encap;
 mod fib;
 mod frame;
+mod kept_routes;
+mod learn;
 mod maps;
 mod nexthop;
 mod outer;
@@ -56,13 +60,16 @@ fn relay(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(ctx);
     let (reason, bytes, action) = match carry(&mut frame) {
         Ok(carried) => (carried.reason, carried.bytes, carried.action),
+        // Its length is asked for where somebody may want it: a call costs as much as all that was decided so far.
+        Err(Reason::NotOurs) => (Reason::NotOurs, frame.linear_len(), xdp_action::XDP_PASS),
         Err(reason) => {
+            let len = frame.len();
             let (reason, action) = match reason.kind() {
                 Kind::Passed => (reason, xdp_action::XDP_PASS),
-                Kind::Punted => punt::to_slow_path(&frame, reason),
+                Kind::Punted => punt::to_slow_path(&frame, len, reason),
                 Kind::Dropped | Kind::Forwarded | Kind::Consumed => (reason, xdp_action::XDP_DROP),
             };
-            (reason, frame.len(), action)
+            (reason, len, action)
         }
     };
     trace::trace!(frame, reason, bytes);

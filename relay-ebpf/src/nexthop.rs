@@ -1,72 +1,125 @@
-//! Where a packet goes next: a route and a neighbour of the kernel, and the port behind its device.
+//! Where a packet goes next: a next hop that was kept, or a route and a neighbour of the kernel and the port
+//! behind its device.
 //!
 //! Everything is decided before the packet changes, so that a punted frame is as it came.
+
+use core::mem::offset_of;
+use core::ptr::read_volatile;
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
     BPF_FIB_LKUP_RET_SUCCESS, xdp_action,
 };
-use relay_common::{Egress, Reason};
+use relay_common::{AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, NextHop as Kept, Port, Reason};
 use teredo::wire::ipv6::{self, Ipv6Header};
 
+use crate::fib::{Answer, Query};
+use crate::frame::{Frame, LinkHeader, Macs};
+use crate::kept_routes::KeptSlot;
+use crate::learn;
+use crate::maps::{DEVICES, EGRESS, NEXT_HOPS};
+use crate::peers::Peer;
 use crate::config;
-use crate::fib::{AF_INET, AF_INET6, Query};
-use crate::frame::{Frame, LinkHeader};
-use crate::maps::{DEVICES, EGRESS};
 
 /// A resolved next hop.
 pub(crate) struct NextHop {
     /// What the program returns once the frame is rewritten.
     pub(crate) action: u32,
-    source_mac: [u8; 6],
-    destination_mac: [u8; 6],
+    macs: Macs,
     egress: &'static Egress,
 }
 
 impl NextHop {
-    /// The next hop of an outer packet of `len` bytes.
+    /// The next hop of an outer packet of `len` bytes to `peer`.
     ///
     /// # Errors
-    /// The punt reasons of [`resolve`].
+    /// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
     #[inline(always)]
     pub(crate) fn ipv4(
         frame: &Frame,
-        destination: [u8; 4],
-        destination_port: [u8; 2],
+        port: &Port,
+        peer: &Peer,
         tos: u8,
         len: usize,
     ) -> Result<Self, Reason> {
+        if let Some((kept, _)) = live(u32::from(peer.hop()))
+            && len <= kept.key.mtu as usize
+        {
+            return Self::through(port, macs_of(&kept.key), &kept.egress);
+        }
         let query = Query {
             family: AF_INET,
             protocol: ipv6::UDP,
             source_port: config::service_port(),
-            destination_port,
+            destination_port: peer.mapped.port(),
             len,
-            flow: [tos, 0, 0, 0],
-            source: word_of_ipv4(config::service_ipv4()),
-            destination: word_of_ipv4(destination),
+            flow: u32::from_ne_bytes([tos, 0, 0, 0]),
+            source: [config::service_ipv4().into(), 0],
+            destination: [peer.mapped.ip().into(), 0],
         };
-        resolve(frame, query)
+        let answer = ask(frame, query)?;
+        if let Some((hop, _)) = learn::number_of(AF_INET, &answer) {
+            peer.keep_hop(hop as u8);
+        }
+        Self::answered(port, &answer)
     }
 
     /// The next hop of an inner packet.
     ///
     /// # Errors
-    /// The punt reasons of [`resolve`].
+    /// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
     #[inline(always)]
-    pub(crate) fn ipv6(frame: &Frame, header: &Ipv6Header) -> Result<Self, Reason> {
-        let [first, flow @ ..] = header.version_class_flow;
+    pub(crate) fn ipv6(frame: &Frame, port: &Port, header: &Ipv6Header) -> Result<Self, Reason> {
+        let destination: [u64; 2] = zerocopy::transmute!(header.destination);
+        let slot = KeptSlot::of(destination);
+        if let Some((hop, version)) = slot.as_ref().and_then(|slot| slot.get(destination))
+            && let Some((kept, current)) = live(hop)
+            && version == current
+            && header.packet_len() <= kept.key.mtu as usize
+        {
+            return Self::through(port, macs_of(&kept.key), &kept.egress);
+        }
+        let [first, a, b, c] = header.version_class_flow;
         let query = Query {
             family: AF_INET6,
             protocol: header.next_header,
-            source_port: [0; 2],
-            destination_port: [0; 2],
+            source_port: 0,
+            destination_port: 0,
             len: header.packet_len(),
-            flow: [first & 0x0f, flow[0], flow[1], flow[2]],
-            source: words_of_ipv6(&header.source),
-            destination: words_of_ipv6(&header.destination),
+            flow: u32::from_ne_bytes([first & 0x0f, a, b, c]),
+            source: zerocopy::transmute!(header.source),
+            destination,
         };
-        resolve(frame, query)
+        let answer = ask(frame, query)?;
+        if let (Some((hop, version)), Some(slot)) = (learn::number_of(AF_INET6, &answer), slot) {
+            slot.put(destination, hop, version);
+        }
+        Self::answered(port, &answer)
+    }
+
+    /// The port behind the device the kernel named.
+    #[inline(always)]
+    fn answered(port: &Port, answer: &Answer) -> Result<Self, Reason> {
+        let egress = EGRESS.get_ptr(answer.ifindex).ok_or(Reason::PuntNoRoute)?;
+        // SAFETY: map values stay readable for the whole run of the program.
+        let egress = unsafe { &*egress };
+        Self::through(port, answer.macs, egress)
+    }
+
+    #[inline(always)]
+    fn through(port: &Port, macs: Macs, egress: &'static Egress) -> Result<Self, Reason> {
+        let action = if egress.port == port.number {
+            xdp_action::XDP_TX
+        } else {
+            DEVICES
+                .redirect(egress.port, 0)
+                .map_err(|_| Reason::PuntNoRoute)?
+        };
+        Ok(Self {
+            action,
+            macs,
+            egress,
+        })
     }
 
     /// VLAN tags of the frame that leaves: 0, 1 or 2.
@@ -77,64 +130,49 @@ impl NextHop {
 
     /// The link header of the frame that leaves.
     #[inline(always)]
-    pub(crate) fn link_header<const TAGS: usize>(&self, ethertype: [u8; 2]) -> LinkHeader<TAGS> {
-        let mut tags = [[0; 4]; TAGS];
+    pub(crate) fn link_header<const TAGS: usize>(&self, ethertype: u16) -> LinkHeader<TAGS> {
+        let mut tags = [0; TAGS];
         for (tag, from) in tags.iter_mut().zip(&self.egress.tags) {
             let ([p0, p1], [t0, t1]) = (from.protocol, from.tci);
-            *tag = [p0, p1, t0, t1];
+            *tag = u32::from_ne_bytes([p0, p1, t0, t1]);
         }
         LinkHeader {
-            destination: self.destination_mac,
-            source: self.source_mac,
+            macs: self.macs,
             tags,
             ethertype,
         }
     }
 }
 
+/// The addresses as they follow each other in the key.
 #[inline(always)]
-fn word_of_ipv4([a, b, c, d]: [u8; 4]) -> [u64; 2] {
-    [u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]), 0]
+fn macs_of(key: &HopKey) -> Macs {
+    const { assert!(offset_of!(HopKey, source_mac) == offset_of!(HopKey, destination_mac) + 6) };
+    // SAFETY: twelve bytes of the key, at a whole word.
+    unsafe { *(&raw const key.destination_mac).cast::<Macs>() }
 }
 
+/// The next hop of that number, if it may be used, and its version.
 #[inline(always)]
-fn words_of_ipv6(a: &[u8; 16]) -> [u64; 2] {
-    [
-        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-        u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-    ]
+fn live(hop: u32) -> Option<(&'static Kept, u32)> {
+    // Number 0 stands for none and is never live.
+    let kept = NEXT_HOPS.get_ptr(hop)?;
+    // SAFETY: map values stay readable for the whole run of the program. User space writes nothing else in a slot
+    // while a program that saw it live may still run.
+    unsafe { (read_volatile(&raw const (*kept).state) == HOP_LIVE).then(|| (&*kept, (*kept).version)) }
 }
 
-/// Asks the kernel for the route, then finds the port behind the device it names.
-///
-/// # Errors
-/// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
+/// Asks the kernel for the route.
 #[inline(always)]
-fn resolve(frame: &Frame, query: Query) -> Result<NextHop, Reason> {
+fn ask(frame: &Frame, query: Query) -> Result<Answer, Reason> {
     let answer = query.ask(frame);
     match answer.code {
-        BPF_FIB_LKUP_RET_SUCCESS => {}
-        BPF_FIB_LKUP_RET_NO_NEIGH => return Err(Reason::PuntNoNeighbour),
-        BPF_FIB_LKUP_RET_NOT_FWDED => return Err(Reason::PuntLocal),
-        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Reason::PuntNextHopMtu),
+        BPF_FIB_LKUP_RET_SUCCESS => Ok(answer),
+        BPF_FIB_LKUP_RET_NO_NEIGH => Err(Reason::PuntNoNeighbour),
+        BPF_FIB_LKUP_RET_NOT_FWDED => Err(Reason::PuntLocal),
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(Reason::PuntNextHopMtu),
         // Blackhole, unreachable, prohibit, forwarding off, lightweight tunnels, and a negative
         // errno when the TUN device is gone.
-        _ => return Err(Reason::PuntNoRoute),
+        _ => Err(Reason::PuntNoRoute),
     }
-    let egress = EGRESS.get_ptr(answer.ifindex).ok_or(Reason::PuntNoRoute)?;
-    // SAFETY: map values stay readable for the whole run of the program.
-    let egress = unsafe { &*egress };
-    let action = if egress.port_ifindex == frame.ingress_ifindex() {
-        xdp_action::XDP_TX
-    } else {
-        DEVICES
-            .redirect(egress.port_ifindex, 0)
-            .map_err(|_| Reason::PuntNoRoute)?
-    };
-    Ok(NextHop {
-        action,
-        source_mac: answer.source_mac,
-        destination_mac: answer.destination_mac,
-        egress,
-    })
 }

@@ -1,33 +1,36 @@
-//! The outer headers: IPv4 and UDP (RFC 4380 2.9; invariants 6 and 7).
+//! The outer headers: IPv4 and UDP (RFC 4380 2.9; invariants 6 and 7). Numbers in them are as on the wire.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
-use teredo::wire::{checksum, ipv6};
+use relay_common::{MappedWord, Reason};
+use teredo::wire::checksum::{self, Sum};
+use teredo::wire::ipv6;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::config;
+use crate::{config, counters};
 
 /// Bytes of both headers.
 pub(crate) const LEN: usize = size_of::<Outer>();
 
 /// More fragments, and the fragment offset.
-const FRAGMENT: u16 = 0x3fff;
+const FRAGMENT: u16 = 0x3fff_u16.to_be();
 /// TTL of what the relay sends.
 const TTL: u8 = 64;
+/// Version 4, a header of five words.
+pub(crate) const PLAIN_HEADER: u8 = 0x45;
 
 /// An IPv4 header without options.
-#[repr(C)]
+#[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub(crate) struct Ipv4Header {
     pub(crate) version_ihl: u8,
     pub(crate) tos: u8,
-    pub(crate) total_len: [u8; 2],
-    pub(crate) identification: [u8; 2],
-    pub(crate) flags_fragment: [u8; 2],
-    pub(crate) ttl: u8,
+    total_len: u16,
+    identification: u16,
+    flags_fragment: u16,
+    ttl: u8,
     pub(crate) protocol: u8,
-    pub(crate) checksum: [u8; 2],
-    pub(crate) source: [u8; 4],
-    pub(crate) destination: [u8; 4],
+    checksum: u16,
+    pub(crate) source: u32,
+    pub(crate) destination: u32,
 }
 
 impl Ipv4Header {
@@ -35,12 +38,12 @@ impl Ipv4Header {
 
     #[inline(always)]
     pub(crate) fn is_fragment(&self) -> bool {
-        u16::from_be_bytes(self.flags_fragment) & FRAGMENT != 0
+        self.flags_fragment & FRAGMENT != 0
     }
 
     #[inline(always)]
     pub(crate) fn total_len(&self) -> usize {
-        usize::from(u16::from_be_bytes(self.total_len))
+        usize::from(u16::from_be(self.total_len))
     }
 
     #[inline(always)]
@@ -50,26 +53,26 @@ impl Ipv4Header {
 }
 
 /// A UDP header.
-#[repr(C)]
+#[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub(crate) struct UdpHeader {
-    pub(crate) source: [u8; 2],
-    pub(crate) destination: [u8; 2],
-    pub(crate) len: [u8; 2],
-    pub(crate) checksum: [u8; 2],
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) len: u16,
+    pub(crate) checksum: u16,
 }
 
 impl UdpHeader {
     pub(crate) const LEN: usize = size_of::<Self>();
 
     #[inline(always)]
-    pub(crate) fn len(self) -> usize {
-        usize::from(u16::from_be_bytes(self.len))
+    pub(crate) fn len(&self) -> usize {
+        usize::from(u16::from_be(self.len))
     }
 }
 
 /// Both headers, as they stand in front of the inner packet.
-#[repr(C)]
+#[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub(crate) struct Outer {
     pub(crate) ipv4: Ipv4Header,
@@ -84,47 +87,56 @@ impl Outer {
     pub(crate) fn new(
         tos: u8,
         inner_len: usize,
-        destination: [u8; 4],
-        destination_port: [u8; 2],
+        destination: MappedWord,
         udp_checksum: u16,
     ) -> Self {
-        let udp_len = inner_len + UdpHeader::LEN;
-        let mut ipv4 = Ipv4Header {
-            version_ihl: 0x45,
-            tos,
-            total_len: ((udp_len + Ipv4Header::LEN) as u16).to_be_bytes(),
-            identification: identification().to_be_bytes(),
-            flags_fragment: [0; 2],
-            ttl: TTL,
-            protocol: ipv6::UDP,
-            checksum: [0; 2],
-            source: config::service_ipv4(),
-            destination,
-        };
-        ipv4.checksum = checksum::ipv4_header(ipv4.as_bytes()).to_be_bytes();
+        let udp_len = (inner_len + UdpHeader::LEN) as u16;
+        let total_len = udp_len + Ipv4Header::LEN as u16;
+        let identification = identification(destination.ip());
+        let source = config::service_ipv4();
+        let checksum = Sum::new()
+            .add_u16(u16::from_be_bytes([PLAIN_HEADER, tos]))
+            .add_u16(total_len)
+            .add_u16(identification)
+            .add_u16(u16::from_be_bytes([TTL, ipv6::UDP]))
+            .add_u32(u32::from_be(source))
+            .add_u32(u32::from_be(destination.ip()))
+            .finish();
         Self {
-            ipv4,
+            ipv4: Ipv4Header {
+                version_ihl: PLAIN_HEADER,
+                tos,
+                total_len: total_len.to_be(),
+                identification: identification.to_be(),
+                flags_fragment: 0,
+                ttl: TTL,
+                protocol: ipv6::UDP,
+                checksum: checksum.to_be(),
+                source,
+                destination: destination.ip(),
+            },
             udp: UdpHeader {
                 source: config::service_port(),
-                destination: destination_port,
-                len: (udp_len as u16).to_be_bytes(),
-                checksum: udp_checksum.to_be_bytes(),
+                destination: destination.port(),
+                len: udp_len.to_be(),
+                checksum: udp_checksum.to_be(),
             },
         }
     }
 }
 
-/// A random identification that is never 0 (invariant 7).
+/// An identification that is never 0 (invariant 7): this CPU's count of encapsulated packets and the
+/// destination, mixed with a secret key.
 ///
-/// The kernel's generator is linear over GF(2): who sees enough of its raw output knows the
-/// rest. A multiplication by a secret odd number, of which only the top bits are shown, is not.
+/// Multiplications by secret odd numbers, of which only the top bits are shown: who sees the
+/// identifications of his own packets learns neither those of others nor his next.
 #[inline(always)]
-fn identification() -> u16 {
-    // SAFETY: the helper has no precondition.
-    let random = u64::from(unsafe { bpf_get_prandom_u32() });
+fn identification(destination: u32) -> u16 {
     let key = config::id_key();
-    let mixed = (random ^ (key >> 32)).wrapping_mul(key | 1);
-    match (mixed ^ (mixed << 32)).wrapping_mul(key | 1) >> 48 {
+    let count = counters::counted(Reason::Encapsulated);
+    let seed = count ^ (u64::from(destination) << 32) ^ key.rotate_left(32);
+    let mixed = seed.wrapping_mul(key | 1);
+    match (mixed ^ (mixed >> 32)).wrapping_mul(key | 1) >> 48 {
         0 => 1,
         id => id as u16,
     }

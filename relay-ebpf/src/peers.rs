@@ -1,25 +1,38 @@
 //! Trusted peers as the fast path sees them: found, read, refreshed, never made or removed (invariant 2).
+//!
+//! User space may vacate and occupy places meanwhile. What a reader may see then, and why it does no
+//! harm, is told in `docs/decisions/0009`.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
-use relay_common::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, Reason, Ticks};
-use teredo::addr::Mapped;
+use core::ptr::{read_volatile, write_volatile};
 
+use relay_common::{
+    Found, KeyWords, MappedWord, PEER_FRESH_TICKS, ReadLine, Reason, Tail, Ticks, find,
+};
+
+use crate::config;
 use crate::maps::{PEERS, PROBES};
 
-/// Ticks between two requests to probe one peer: 2 s, the bubble interval of R-26.
-const PROBE_REPEAT_TICKS: u32 = 8;
-
-/// A key on the stack, where no kernel accepts an unaligned access.
-#[repr(C, align(8))]
+/// A line of the table.
 #[derive(Clone, Copy)]
-struct Aligned(PeerKey);
+struct Line(*mut u64);
+
+impl ReadLine for Line {
+    #[inline(always)]
+    fn word(self, at: usize) -> u64 {
+        // SAFETY: the pointer is to a line in the map, which has eight words.
+        unsafe { read_volatile(self.0.add(at)) }
+    }
+}
 
 /// A trusted peer, heard within the last 30 s.
 pub(crate) struct Peer {
-    /// The live entry in the table. User space may replace the entry while this packet is
-    /// handled; a tick written to the replaced one is lost, and the next packet writes it again.
-    entry: *mut PeerEntry,
-    key: Aligned,
+    /// The tail of its entry in the table.
+    place: *mut u64,
+    /// What stood there.
+    tail: Tail,
+    key: KeyWords,
+    /// Where data goes.
+    pub(crate) mapped: MappedWord,
     now: Ticks,
 }
 
@@ -29,68 +42,103 @@ impl Peer {
     /// # Errors
     /// [`Reason::PuntPeerUnknown`], [`Reason::PuntPeerStale`] (R-36, invariant 3).
     #[inline(always)]
-    pub(crate) fn fresh(key: PeerKey) -> Result<Self, Reason> {
-        let key = Aligned(key);
-        let Aligned(on_stack) = &key;
-        let entry = PEERS.get_ptr_mut(on_stack).ok_or(Reason::PuntPeerUnknown)?;
-        // SAFETY: the helper has no precondition.
-        let now = Ticks::from_nanos(unsafe { bpf_ktime_get_coarse_ns() });
-        let peer = Self { entry, key, now };
-        if peer.age() >= PEER_FRESH_TICKS {
+    pub(crate) fn fresh(key: KeyWords) -> Result<Self, Reason> {
+        let line = |number| PEERS.get_ptr_mut(number).map(|line| Line(line.cast()));
+        let found = find(config::table(), key, line).ok_or(Reason::PuntPeerUnknown)?;
+        let Found { tail, mapped, .. } = found;
+        let now = config::now();
+        if tail.age(now) >= PEER_FRESH_TICKS {
             return Err(Reason::PuntPeerStale);
         }
-        Ok(peer)
-    }
-
-    #[inline(always)]
-    fn age(&self) -> u32 {
-        // SAFETY: map values stay readable for the whole run of the program.
-        self.now.since(unsafe { (*self.entry).last_rx })
-    }
-
-    /// Where data goes, as on the wire: address and port.
-    #[inline(always)]
-    pub(crate) fn mapped_octets(&self) -> ([u8; 4], [u8; 2]) {
-        // SAFETY: as in `age`.
-        unsafe { ((*self.entry).mapped_ipv4, (*self.entry).mapped_port) }
-    }
-
-    /// Where data goes.
-    #[inline(always)]
-    pub(crate) fn mapped(&self) -> Mapped {
-        let (ip, port) = self.mapped_octets();
-        Mapped {
-            ip: ip.into(),
-            port: u16::from_be_bytes(port),
-        }
+        Ok(Self {
+            // SAFETY: a word of the line.
+            place: unsafe { found.line.0.add(found.tail_at) },
+            tail,
+            key,
+            mapped,
+            now,
+        })
     }
 
     /// Notes a reception. Writes only when the tick has changed, so that a busy peer's cache line is not dirtied per packet.
     #[inline(always)]
     pub(crate) fn heard(&self) {
-        // SAFETY: as in `age`; a 32-bit store, and any value another CPU stores at the same time is as good.
-        unsafe {
-            if (*self.entry).last_rx != self.now {
-                (*self.entry).last_rx = self.now;
-            }
+        /// Bytes from the tail to its tick.
+        const TICK_AT: usize = 4;
+        let tick = self.now.0 as u16;
+        if self.tail.tick() == tick {
+            return;
+        }
+        if self.tail.asked() == 0 {
+            // SAFETY: inside the tail, which is in the map; whoever stands there by now was heard as lately.
+            unsafe { write_volatile(self.place.byte_add(TICK_AT).cast::<u16>(), tick) };
+        } else {
+            self.exchange(self.tail.with_tick(self.now));
         }
     }
 
-    /// Asks user space for an early probe when the peer was not heard for 20 s, at most every 2 s.
+    /// Number of the next hop kept for it; 0 for none.
     #[inline(always)]
-    pub(crate) fn probe_if_quiet(&self) {
-        if self.age() < PROBE_AFTER_TICKS {
+    pub(crate) fn hop(&self) -> u8 {
+        self.tail.hop()
+    }
+
+    /// Keeps a next hop, unless the entry has changed since it was read.
+    #[inline(always)]
+    pub(crate) fn keep_hop(&self, hop: u8) {
+        self.exchange(self.tail.with_hop(hop));
+    }
+
+    /// Asks user space for an early probe when the peer was not heard for 20 s, about every 2 s.
+    #[inline(always)]
+    pub(crate) fn probe_if_quiet(&mut self) {
+        if !self.tail.wants_probe(self.now) {
             return;
         }
-        // SAFETY: as in `heard`.
-        unsafe {
-            if self.now.since((*self.entry).probe_asked) < PROBE_REPEAT_TICKS {
-                return;
-            }
-            (*self.entry).probe_asked = self.now;
+        let asked = self.tail.with_probe_asked(self.now);
+        if !self.exchange(asked) {
+            return;
         }
+        self.tail = asked;
         // A full ring loses the request; it is made again 2 s later.
-        let Aligned(on_stack) = &self.key;
-        let _ = PROBES.output::<PeerKey>(on_stack, 0);
+        let KeyWords { head, tail } = self.key;
+        let _ = PROBES.output::<[u32; 3]>(&[head as u32, (head >> 32) as u32, tail], 0);
+    }
+
+    /// Replaces the tail that was read. Says whether it still stood there.
+    #[inline(always)]
+    fn exchange(&self, with: Tail) -> bool {
+        // SAFETY: an aligned word of the map, which everybody else accesses as a whole or by atomic operations.
+        unsafe { compare_exchange(self.place, self.tail.0, with.0) == self.tail.0 }
+    }
+}
+
+/// Stores `new` in `place` if `old` stands there, in one step. Gives what stood there.
+///
+/// The compiler holds the target for one without such an instruction; kernels have it since 5.12 (5ffa25502b5a).
+///
+/// # Safety
+/// `place` is an aligned word of a map.
+#[inline(always)]
+unsafe fn compare_exchange(place: *mut u64, old: u64, new: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut stood = old;
+        // SAFETY: by the caller's word.
+        unsafe {
+            core::arch::asm!(
+                "r0 = cmpxchg_64({place} + 0, r0, {new})",
+                place = in(reg) place,
+                new = in(reg) new,
+                inout("r0") stood,
+                options(nostack),
+            );
+        }
+        stood
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = (place, new);
+        old
     }
 }

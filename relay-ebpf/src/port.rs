@@ -1,24 +1,37 @@
 //! The port a frame came in on.
 
-use relay_common::Reason;
+use relay_common::{PORT_PROBES, PORT_SLOTS, Port, Reason, port_home};
 
 use crate::frame::Frame;
 use crate::maps::PORTS;
 
-/// Whether the frame was sent to the port that received it.
+/// The port that received the frame, if that is whom the frame was sent to.
 ///
 /// # Errors
 /// [`Reason::NotOurs`]: a multicast or a frame flooded to another host, which must not notice us.
 #[inline(always)]
-pub(crate) fn is_addressee(frame: &Frame) -> Result<(), Reason> {
-    let port = PORTS
-        .get_ptr(frame.ingress_ifindex())
-        .ok_or(Reason::NotOurs)?;
+pub(crate) fn addressee(frame: &Frame) -> Result<&'static Port, Reason> {
+    let port = of(frame).ok_or(Reason::NotOurs)?;
     let destination = frame.destination_mac().ok_or(Reason::NotOurs)?;
-    // SAFETY: map values stay readable for the whole run of the program.
-    if *destination == unsafe { (*port).mac } {
-        Ok(())
+    let [a, b, c, d, e, f] = port.mac;
+    if destination == u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) {
+        Ok(port)
     } else {
         Err(Reason::NotOurs)
     }
+}
+
+/// The port that received the frame.
+#[inline(always)]
+pub(crate) fn of(frame: &Frame) -> Option<&'static Port> {
+    let ifindex = frame.ingress_ifindex();
+    let home = port_home(ifindex);
+    for probe in 0..PORT_PROBES {
+        // SAFETY: map values stay readable for the whole run of the program.
+        let port = unsafe { &*PORTS.get_ptr((home + probe) & (PORT_SLOTS - 1))? };
+        if port.ifindex == ifindex {
+            return Some(port);
+        }
+    }
+    None
 }

@@ -3,22 +3,21 @@
 use aya_ebpf::bindings::xdp_action;
 use relay_common::{Port, Reason};
 
-use crate::config;
 use crate::frame::Frame;
-use crate::maps::{PORTS, SOCKETS};
+use crate::maps::SOCKETS;
+use crate::{config, port};
 
-/// Hands `frame` to the `AF_XDP` socket of its receive queue, or, where there is none, to the
+/// Hands `frame`, of `len` bytes, to the `AF_XDP` socket of its receive queue, or, where there is none, to the
 /// kernel, which brings it to the slow path's other front end. Gives the reason to count and
 /// the action to return.
 #[inline(always)]
-pub(crate) fn to_slow_path(frame: &Frame, reason: Reason) -> (Reason, u32) {
-    if frame.len() > config::punt_frame_max() {
+pub(crate) fn to_slow_path(frame: &Frame, len: usize, reason: Reason) -> (Reason, u32) {
+    if len > config::punt_frame_max() {
         return (Reason::FrameTooLargeToPunt, xdp_action::XDP_PASS);
     }
     let queue = frame.context().rx_queue_index();
-    let action = match PORTS.get_ptr(frame.ingress_ifindex()) {
-        // SAFETY: map values stay readable for the whole run of the program.
-        Some(port) => socket(unsafe { &*port }, queue),
+    let action = match port::of(frame) {
+        Some(port) => socket(port, queue),
         None => xdp_action::XDP_PASS,
     };
     (reason, action)

@@ -20,33 +20,59 @@ pub enum Embedded {
     Isatap(Ipv4Addr),
 }
 
-impl Embedded {
+/// An address as two numbers: comparing words is what keeps the fast path fast.
+#[derive(Clone, Copy)]
+struct Halves {
+    high: u64,
+    low: u64,
+}
+
+impl Halves {
     #[inline(always)]
     fn of(a: &[u8; 16]) -> Self {
-        if a[0] == 0x20 && a[1] == 0x02 {
-            return Self::SixToFour(Ipv4Addr::new(a[2], a[3], a[4], a[5]));
+        let [high, low]: [[u8; 8]; 2] = zerocopy::transmute!(*a);
+        Self {
+            high: u64::from_be_bytes(high),
+            low: u64::from_be_bytes(low),
         }
-        if (a[8] == 0x00 || a[8] == 0x02) && a[9] == 0x00 && a[10] == 0x5e && a[11] == 0xfe {
-            return Self::Isatap(Ipv4Addr::new(a[12], a[13], a[14], a[15]));
-        }
-        Self::None
     }
-}
 
-#[inline(always)]
-fn first_ten_zero(a: &[u8; 16]) -> bool {
-    (a[0] | a[1] | a[2] | a[3] | a[4] | a[5] | a[6] | a[7] | a[8] | a[9]) == 0
-}
+    #[inline(always)]
+    const fn is_multicast(self) -> bool {
+        self.high >> 56 == 0xff
+    }
 
-/// Unspecified, loopback, IPv4-compatible (all in ::/96) or IPv4-mapped (::ffff:0:0/96).
-#[inline(always)]
-fn is_unspecified_loopback_or_ipv4(a: &[u8; 16]) -> bool {
-    first_ten_zero(a) && ((a[10] == 0 && a[11] == 0) || (a[10] == 0xff && a[11] == 0xff))
-}
+    /// fe80::/10.
+    #[inline(always)]
+    const fn is_link_local(self) -> bool {
+        self.high >> 54 == 0xfe80 >> 6
+    }
 
-#[inline(always)]
-fn is_link_local(a: &[u8; 16]) -> bool {
-    a[0] == 0xfe && a[1] & 0xc0 == 0x80
+    /// Unspecified, loopback, IPv4-compatible (all in ::/96) or IPv4-mapped (::ffff:0:0/96).
+    #[inline(always)]
+    const fn is_unspecified_loopback_or_ipv4(self) -> bool {
+        self.high == 0 && matches!(self.low >> 32, 0 | 0xffff)
+    }
+
+    #[inline(always)]
+    const fn is_teredo(self) -> bool {
+        self.high >> 32 == u32::from_be_bytes(TeredoAddr::PREFIX) as u64
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // The lower half of a word.
+    const fn embedded(self) -> Embedded {
+        /// The universal/local bit, which may be either.
+        const UNIVERSAL: u64 = 0x0200_0000;
+        const ISATAP: u64 = 0x0000_5efe;
+        if self.high >> 48 == 0x2002 {
+            return Embedded::SixToFour(Ipv4Addr::from_bits((self.high >> 16) as u32));
+        }
+        if (self.low >> 32) & !UNIVERSAL == ISATAP {
+            return Embedded::Isatap(Ipv4Addr::from_bits(self.low as u32));
+        }
+        Embedded::None
+    }
 }
 
 /// Destination of a packet from the native side.
@@ -70,13 +96,14 @@ pub fn native_destination(d: &[u8; 16]) -> Result<(), Fate> {
 /// [`Fate::SourceNotGlobal`], [`Fate::SourceTeredo`]. The caller judges an embedded address.
 #[inline(always)]
 pub fn native_source(s: &[u8; 16]) -> Result<Embedded, Fate> {
-    if s[0] == 0xff || is_link_local(s) || is_unspecified_loopback_or_ipv4(s) {
+    let s = Halves::of(s);
+    if s.is_multicast() || s.is_link_local() || s.is_unspecified_loopback_or_ipv4() {
         return Err(Fate::SourceNotGlobal);
     }
-    if TeredoAddr::is_teredo(s) {
+    if s.is_teredo() {
         return Err(Fate::SourceTeredo);
     }
-    Ok(Embedded::of(s))
+    Ok(s.embedded())
 }
 
 /// Destination of data from a client.
@@ -87,19 +114,20 @@ pub fn native_source(s: &[u8; 16]) -> Result<Embedded, Fate> {
 /// The caller judges an embedded address.
 #[inline(always)]
 pub fn client_destination(d: &[u8; 16]) -> Result<Embedded, Fate> {
-    if d[0] == 0xff {
+    let d = Halves::of(d);
+    if d.is_multicast() {
         return Err(Fate::DestinationMulticast);
     }
-    if is_link_local(d) || is_unspecified_loopback_or_ipv4(d) {
+    if d.is_link_local() || d.is_unspecified_loopback_or_ipv4() {
         return Err(Fate::DestinationNotGlobal);
     }
-    if TeredoAddr::is_teredo(d) {
+    if d.is_teredo() {
         return Err(Fate::DestinationTeredo);
     }
-    if d[0] & 0xe0 != 0x20 {
+    if d.high >> 61 != 0x2000 >> 13 {
         return Err(Fate::DestinationNotServed);
     }
-    Ok(Embedded::of(d))
+    Ok(d.embedded())
 }
 
 #[cfg(test)]

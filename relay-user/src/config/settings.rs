@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use relay_common::maps;
+use relay_common::{TableShape, maps};
 use teredo::addr::is_global_unicast;
 use teredo::relay::Ipv4Net;
 
@@ -103,13 +103,9 @@ impl RelaySettings {
     }
 }
 
-/// Bytes of kernel memory a peer table for `max_peers` takes: a preallocated BPF hash has per element its
-/// list head (48 bytes), key (12, rounded to 16) and value (16), and per bucket 16 bytes, buckets being
-/// `max_peers` rounded up to a power of two.
+/// Bytes of kernel memory a peer table for `max_peers` takes.
 pub fn peer_table_bytes(max_peers: u32) -> u64 {
-    const ELEMENT_BYTES: u64 = 48 + 16 + 16;
-    const BUCKET_BYTES: u64 = 16;
-    u64::from(max_peers) * ELEMENT_BYTES + u64::from(max_peers).next_power_of_two() * BUCKET_BYTES
+    TableShape::new(max_peers, [0; 4]).bytes()
 }
 
 /// Reads flags and, where one is named, the configuration file; a flag wins over the file, a list of flags
@@ -321,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_table_takes_about_a_hundred_bytes_a_peer() {
-        assert_eq!(peer_table_bytes(1 << 20), 96 << 20);
+    fn the_default_table_takes_forty_bytes_a_peer() {
+        assert_eq!(peer_table_bytes(1 << 20), 40 << 20);
     }
 }

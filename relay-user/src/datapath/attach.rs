@@ -1,7 +1,7 @@
 //! Putting the program on a port.
 
 use aya::programs::xdp::{XdpLink, XdpMode};
-use relay_common::{Egress, Port, maps};
+use relay_common::{Egress, PORT_PROBES, PORT_SLOTS, Port, maps, port_home};
 use tracing::{info, warn};
 
 use super::pod::Pod;
@@ -31,6 +31,8 @@ pub(super) struct Attachment {
     pub(super) port: AttachedPort,
     /// What is in the map of ports.
     pub(super) entry: Port,
+    /// Where it stands there.
+    pub(super) slot: u32,
     /// Detaches when dropped.
     _link: XdpLink,
 }
@@ -63,17 +65,20 @@ impl Datapath {
                 "only {queues} of {rx_queues} receive queues get an AF_XDP socket"
             );
         }
+        let (number, slot) = self.free_places(port)?;
         let entry = Port {
+            ifindex: port.index,
+            number,
             mac: port.mac,
-            reserved: [0; 2],
             xsk_base: self.next_socket_slot,
             xsk_queues: queues,
+            ..Port::default()
         };
         // The maps come first: the first frame must find its port in them.
         let link = self
-            .enter_port(port, entry)
+            .enter_port(port, slot, entry)
             .and_then(|()| self.attach_program(port, &driver))
-            .inspect_err(|_| self.maps.forget_port(port.index))?;
+            .inspect_err(|_| self.maps.forget_port(slot, &entry))?;
 
         let attached = AttachedPort {
             name: port.name.clone(),
@@ -85,24 +90,42 @@ impl Datapath {
         };
         info!(iface = attached.name, driver = attached.driver, mode = %attached.mode, queues, "attached");
         self.next_socket_slot += queues;
-        self.egress.insert(port.index, untagged(port.index));
+        self.egress.insert(port.index, untagged(number));
         self.attached.push(Attachment {
             port: attached.clone(),
             entry,
+            slot,
             _link: link,
         });
         Ok(attached)
     }
 
-    fn enter_port(&mut self, port: &Link, entry: Port) -> Result<(), StartError> {
-        let ifindex = port.index;
+    /// A number and a slot nobody has.
+    fn free_places(&self, port: &Link) -> Result<(u32, u32), StartError> {
+        let is_free = |number: &u32| self.attached.iter().all(|a| a.entry.number != *number);
+        let number = (0..maps::MAX_PORTS).find(is_free);
+        let home = port_home(port.index);
+        let slot = (home..home + PORT_PROBES)
+            .map(|slot| slot % PORT_SLOTS)
+            .find(|slot| self.attached.iter().all(|a| a.slot != *slot));
+        number.zip(slot).ok_or_else(|| {
+            StartError::new(
+                "--iface",
+                port.name.as_str(),
+                "too many ports",
+                format!("attach to {} at most", maps::MAX_PORTS),
+            )
+        })
+    }
+
+    fn enter_port(&mut self, port: &Link, slot: u32, entry: Port) -> Result<(), StartError> {
         let maps = &mut self.maps;
-        let ports = maps.ports.insert(ifindex, Pod(entry), 0);
+        let ports = maps.ports.set(slot, Pod(entry), 0);
         ports
-            .and_then(|()| maps.egress.insert(ifindex, Pod(untagged(ifindex)), 0))
+            .and_then(|()| maps.egress.insert(port.index, Pod(untagged(entry.number)), 0))
             .map_err(|error| refusal::map(port, &error))?;
         maps.devices
-            .insert(ifindex, ifindex, None, 0)
+            .set(entry.number, port.index, None, 0)
             .map_err(|error| refusal::map(port, &error))
     }
 
@@ -130,9 +153,9 @@ pub fn foresee(port: &Link) -> Result<(), StartError> {
     refusal::occupied_then(port).map_or(Ok(()), Err)
 }
 
-fn untagged(ifindex: u32) -> Egress {
+fn untagged(port: u32) -> Egress {
     Egress {
-        port_ifindex: ifindex,
+        port,
         ..Egress::default()
     }
 }

@@ -1,105 +1,143 @@
-//! The peer table in the kernel.
+//! The peer table the fast path reads.
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use aya::maps::{HashMap, IterableMap as _, MapData};
-use relay_common::{PeerEntry, PeerKey, Ticks};
+use aya::maps::{Array, IterableMap as _, MapData};
+use relay_common::{Line, PeerEntry, PeerKey, TableShape, Tail, Ticks};
 use teredo::relay::TableFull;
-use tracing::warn;
 
-use super::peer_map::{Cursor, PeerMap, Update};
+use super::peer_table::{Inserted, Mapping, PeerTable, Standing};
 use super::peers::{Age, SweepStep};
 use super::pod::Pod;
+use super::shared_array::SharedArray;
+use crate::slowpath::clock;
 
-/// Entries read by one system call.
-const BATCH_MAX: usize = 4096;
-
-/// The BPF map the fast path reads. Clones are handles on the same map.
+/// The table in the kernel, read and written as memory. Clones are handles on the same table.
 #[derive(Clone)]
 pub struct BpfPeers {
     shared: Arc<Shared>,
-    /// Where this handle's sweep goes on.
-    cursor: Option<Cursor>,
+    /// Blocks this handle sweeps.
+    blocks: Range<u32>,
+    /// Where its sweep goes on.
+    next_block: u32,
 }
 
 struct Shared {
-    map: PeerMap,
+    lines: SharedArray<[AtomicU64; 8]>,
+    shape: TableShape,
     capacity: usize,
-    /// Entries, counted here because the kernel does not say. Exact as long as there is one writer.
+    /// Entries, counted here: the table itself does not say.
     len: AtomicUsize,
 }
 
+impl Shared {
+    fn table(&self) -> PeerTable<'_, AtomicU64> {
+        PeerTable::new(self.lines.elements().as_flattened(), self.shape)
+    }
+}
+
 impl BpfPeers {
-    /// The table behind `map`, whose entries are counted once.
+    /// The table of `shape` behind `map`, for at most `capacity` peers. Those that are there are counted.
     ///
     /// # Errors
-    /// The map's descriptor cannot be duplicated or the map not be read.
-    pub(super) fn new(map: &HashMap<MapData, Pod<PeerKey>, Pod<PeerEntry>>) -> io::Result<Self> {
-        let data = map.map();
-        let capacity = data.info().map_err(io::Error::other)?.max_entries() as usize;
-        let fd: OwnedFd = data.fd().as_fd().try_clone_to_owned()?;
-        // SAFETY: `map` was built by aya, which checked it to be a hash map with keys and
-        // values of these sizes.
-        let map = unsafe { PeerMap::new(fd) };
-        let peers = Self {
-            shared: Arc::new(Shared {
-                map,
-                capacity,
-                len: AtomicUsize::new(0),
-            }),
-            cursor: None,
+    /// The map cannot be mapped into memory, or is not as long as `shape` says.
+    pub(super) fn new(
+        map: &Array<MapData, Pod<Line>>,
+        shape: TableShape,
+        capacity: u32,
+    ) -> io::Result<Self> {
+        // SAFETY: the array's elements are lines of eight words; the program accesses them word by word, or
+        // single bytes of them, and any value is one of an atomic.
+        let lines: SharedArray<[AtomicU64; 8]> = unsafe { SharedArray::new(map.map()) }?;
+        if lines.elements().len() != shape.lines() as usize {
+            return Err(io::Error::other("not as long as its shape says"));
+        }
+        let shared = Shared {
+            lines,
+            shape,
+            capacity: capacity as usize,
+            len: AtomicUsize::new(0),
         };
-        let mut len = 0;
-        peers.for_each(|_, _| len += 1)?;
-        peers.shared.len.store(len, Relaxed);
-        Ok(peers)
+        let len = shared.table().iter(0..shape.blocks).count();
+        shared.len.store(len, Relaxed);
+        Ok(Self {
+            shared: Arc::new(shared),
+            blocks: 0..shape.blocks,
+            next_block: 0,
+        })
+    }
+
+    /// The table of a program that was loaded without a [`Datapath`](super::Datapath), for tests.
+    ///
+    /// # Panics
+    /// If it is not the table of `shape`.
+    #[cfg(feature = "rig")]
+    pub fn of(ebpf: &mut aya::Ebpf, shape: TableShape, capacity: u32) -> Self {
+        let map = ebpf.take_map(relay_common::maps::PEERS).expect("PEERS");
+        let map = Array::try_from(map).expect("an array of lines");
+        Self::new(&map, shape, capacity).expect("the table can be mapped")
+    }
+
+    /// Which of `shards` writers may write to the entry of `key`: each has a range of the table to itself.
+    pub fn shard_of(&self, key: PeerKey, shards: usize) -> usize {
+        let table = self.shared.table();
+        table.block(key) as usize * shards / table.blocks() as usize
+    }
+
+    /// A handle that sweeps what belongs to shard `shard` of `shards`.
+    #[must_use]
+    pub fn for_shard(&self, shard: usize, shards: usize) -> Self {
+        let blocks = self.shared.shape.blocks as usize;
+        let first = |shard: usize| {
+            // A handful of shards times a few million blocks.
+            u32::try_from((shard * blocks).div_ceil(shards.max(1))).unwrap_or(u32::MAX)
+        };
+        let range = first(shard)..first(shard + 1);
+        Self {
+            shared: Arc::clone(&self.shared),
+            next_block: range.start,
+            blocks: range,
+        }
     }
 
     /// The entry of `key`.
     pub fn get(&self, key: PeerKey) -> Option<PeerEntry> {
-        self.shared.map.get(key).unwrap_or_else(|error| {
-            warn!(%error, "peer table: lookup failed");
-            None
-        })
+        let (tail, mapped) = self.shared.table().get(key)?;
+        Some(entry(tail, mapped, Ticks::from(clock::now())))
     }
 
     /// Inserts or replaces the entry of `key`.
     ///
     /// # Errors
-    /// [`TableFull`].
+    /// [`TableFull`]: as many peers as there may be, or no place left where this one belongs.
     pub fn insert(&mut self, key: PeerKey, entry: PeerEntry) -> Result<(), TableFull> {
-        // Most writes refresh a known peer.
-        let refusal = match self.shared.map.update(key, entry, Update::Existing) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                match self.shared.map.update(key, entry, Update::New) {
-                    Ok(()) => {
-                        self.shared.len.fetch_add(1, Relaxed);
-                        return Ok(());
-                    }
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
-        };
-        if refusal.raw_os_error() != Some(libc::E2BIG) {
-            warn!(error = %refusal, "peer table: update failed");
+        let table = self.shared.table();
+        let len = &self.shared.len;
+        let mapped = (entry.mapped_ipv4, entry.mapped_port);
+        // The place is reserved first: other writers count on the same bound.
+        let is_known = table.get(key).is_some();
+        if !is_known && len.fetch_add(1, Relaxed) >= self.shared.capacity {
+            len.fetch_sub(1, Relaxed);
+            return Err(TableFull);
         }
-        Err(TableFull)
+        match table.insert(key, mapped, entry.last_rx) {
+            Ok(Inserted::New | Inserted::Refreshed) => Ok(()),
+            Err(_) => {
+                len.fetch_sub(1, Relaxed);
+                Err(TableFull)
+            }
+        }
     }
 
     /// Removes the entry of `key`, if there is one.
     pub fn remove(&mut self, key: PeerKey) {
-        match self.shared.map.delete(key) {
-            Ok(true) => {
-                self.shared.len.fetch_sub(1, Relaxed);
-            }
-            Ok(false) => {}
-            Err(error) => warn!(%error, "peer table: removal failed"),
+        if self.shared.table().remove(key) {
+            self.shared.len.fetch_sub(1, Relaxed);
         }
     }
 
@@ -118,79 +156,55 @@ impl BpfPeers {
         self.shared.capacity
     }
 
-    /// Bytes the table takes in the kernel, where it says.
-    pub fn memory_bytes(&self) -> Option<u64> {
-        self.shared.map.memory_bytes()
+    /// Bytes the table takes in the kernel.
+    pub fn memory_bytes(&self) -> u64 {
+        self.shared.shape.bytes()
     }
 
     /// Up to `limit` entries in no particular order.
-    ///
-    /// # Errors
-    /// The kernel's refusal to read the map.
-    pub fn list(&self, limit: usize) -> io::Result<Vec<(PeerKey, PeerEntry)>> {
-        let mut list = Vec::new();
-        let mut walk = Walk::new(limit);
-        let mut cursor = None;
-        loop {
-            let (batch, next) = walk.step(&self.shared.map, cursor)?;
-            list.extend(batch);
-            list.truncate(limit);
-            cursor = next;
-            if cursor.is_none() || list.len() == limit {
-                return Ok(list);
-            }
-        }
+    pub fn list(&self, limit: usize) -> Vec<(PeerKey, PeerEntry)> {
+        let now = Ticks::from(clock::now());
+        let table = self.shared.table();
+        table
+            .iter(0..table.blocks())
+            .take(limit)
+            .map(|Standing { key, tail, mapped }| (key, entry(tail, mapped, now)))
+            .collect()
     }
 
     /// See [`Peers::sweep_step`](super::Peers::sweep_step).
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         let mut step = SweepStep::default();
-        let mut expired = Vec::new();
-        let mut walk = Walk::new(budget);
-        while step.seen() < budget {
-            expired.clear();
-            let (batch, next) = match walk.step(&self.shared.map, self.cursor) {
-                Ok(step) => step,
-                Err(error) => {
-                    warn!(%error, "peer table: sweep failed");
-                    self.cursor = None;
-                    return step;
-                }
-            };
-            for (key, entry) in batch {
-                match Age::of(&entry, now) {
-                    Age::Fresh => step.seen_fresh += 1,
-                    Age::Stale => step.seen_stale += 1,
-                    Age::Expired => expired.push(key),
-                }
+        let table = self.shared.table();
+        // Empty places cost their share of time too: as if the blocks were as full as they are made for.
+        let blocks = u32::try_from(budget).unwrap_or(u32::MAX).div_ceil(relay_common::BLOCK_PEERS);
+        let end = self.next_block.saturating_add(blocks).min(self.blocks.end);
+        step.removed = table.retain(self.next_block..end, |_, tail| {
+            match Age::of(tail.age(now)) {
+                Age::Fresh => step.seen_fresh += 1,
+                Age::Stale => step.seen_stale += 1,
+                Age::Expired => return false,
             }
-            match self.shared.map.delete_batch(&expired) {
-                Ok(removed) => {
-                    step.removed += removed;
-                    self.shared.len.fetch_sub(removed, Relaxed);
-                }
-                Err(error) => warn!(%error, "peer table: removal failed"),
-            }
-            self.cursor = next;
-            if next.is_none() {
-                step.wrapped = true;
-                break;
-            }
-        }
+            true
+        });
+        self.shared.len.fetch_sub(step.removed, Relaxed);
+        step.wrapped = end == self.blocks.end;
+        self.next_block = if step.wrapped { self.blocks.start } else { end };
         step
     }
 
-    fn for_each(&self, mut visit: impl FnMut(PeerKey, PeerEntry)) -> io::Result<()> {
-        let mut walk = Walk::new(usize::MAX);
-        let mut cursor = None;
-        loop {
-            let (batch, next) = walk.step(&self.shared.map, cursor)?;
-            batch.for_each(|(key, entry)| visit(key, entry));
-            if next.is_none() {
-                return Ok(());
-            }
-            cursor = next;
-        }
+    /// Takes the next hops for which `forget` holds out of every entry. Any thread may call it.
+    pub fn forget_hops(&self, forget: impl Fn(u8) -> bool) {
+        let table = self.shared.table();
+        table.forget_hops(0..table.blocks(), forget);
+    }
+}
+
+fn entry(tail: Tail, (ip, port): Mapping, now: Ticks) -> PeerEntry {
+    PeerEntry {
+        mapped_ipv4: ip,
+        mapped_port: port,
+        last_rx: Ticks(now.0.saturating_sub(tail.age(now))),
     }
 }
 
@@ -200,35 +214,5 @@ impl fmt::Debug for BpfPeers {
             .field("len", &self.len())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// Room for one batch.
-struct Walk {
-    keys: Vec<PeerKey>,
-    entries: Vec<PeerEntry>,
-}
-
-impl Walk {
-    /// Fewer than this do not hold the fullest bucket a table of sane load has.
-    const BATCH_MIN: usize = 256;
-
-    fn new(wanted: usize) -> Self {
-        let size = wanted.clamp(Self::BATCH_MIN, BATCH_MAX);
-        Self {
-            keys: vec![PeerKey::default(); size],
-            entries: vec![PeerEntry::default(); size],
-        }
-    }
-
-    fn step(
-        &mut self,
-        map: &PeerMap,
-        cursor: Option<Cursor>,
-    ) -> io::Result<(impl Iterator<Item = (PeerKey, PeerEntry)>, Option<Cursor>)> {
-        let (count, next) = map.lookup_batch(cursor, &mut self.keys, &mut self.entries)?;
-        let keys = self.keys.iter().copied();
-        let entries = self.entries.iter().copied();
-        Ok((keys.zip(entries).take(count), next))
     }
 }

@@ -91,7 +91,7 @@ impl MemoryPeers {
             let Some((_, entry)) = entries.get_index(at) else {
                 break;
             };
-            match Age::of(entry, now) {
+            match Age::of(now.since(entry.last_rx)) {
                 Age::Fresh => step.seen_fresh += 1,
                 Age::Stale => step.seen_stale += 1,
                 Age::Expired => {

@@ -18,29 +18,30 @@ mod attach;
 mod bpf_peers;
 mod memory_peers;
 mod object;
-mod peer_map;
+mod peer_table;
 mod peers;
 mod pod;
 mod readers;
 mod refusal;
 mod requirements;
+mod shared_array;
 mod staged_peers;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "trace")]
 mod trace;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::sync::Arc;
 
-use aya::maps::{DevMapHash, MapData, PerCpuArray, RingBuf, XskMap};
+use aya::maps::{Array, DevMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use relay_common::{Counter, Egress, PeerEntry, PeerKey, Port, RelayConfig, maps};
+use relay_common::{Counter, Egress, Port, RelayConfig, TableShape, maps};
 use tracing::{info, warn};
 
 pub use attach::{AttachedPort, foresee};
@@ -104,8 +105,44 @@ pub struct Settings {
     pub fib_ifindex: u32,
     /// Capacity of the peer table.
     pub max_peers: u32,
-    /// Random key of the IPv4 identification (invariant 7).
-    pub id_key: u64,
+    /// What nobody outside may know.
+    pub secrets: Secrets,
+}
+
+/// Random keys, drawn anew at each start.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// Of the IPv4 identification (invariant 7).
+    pub identification: u64,
+    /// Of the peer table's hash.
+    pub table: [u64; 4],
+    /// Of the hash of the cache of routes.
+    pub routes: u64,
+}
+
+impl Secrets {
+    /// Draws them from the system's random source.
+    ///
+    /// # Errors
+    /// The source's failure.
+    pub fn draw() -> io::Result<Self> {
+        let mut words = [0; 6];
+        for word in &mut words {
+            *word = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        }
+        let [identification, table @ .., routes] = words;
+        Ok(Self {
+            identification,
+            table,
+            routes,
+        })
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
 }
 
 /// The loaded program and its maps. Dropping it takes the program off every port, then frees the maps.
@@ -123,9 +160,9 @@ pub struct Datapath {
 struct Maps {
     peers: BpfPeers,
     counters: Arc<PerCpuArray<MapData, Pod<Counter>>>,
-    ports: BpfHash<u32, Pod<Port>>,
+    ports: Array<MapData, Pod<Port>>,
     egress: BpfHash<u32, Pod<Egress>>,
-    devices: DevMapHash<MapData>,
+    devices: DevMap<MapData>,
     sockets: XskMap<MapData>,
     probes: Option<RingBuf<MapData>>,
 }
@@ -141,8 +178,11 @@ impl Datapath {
     pub fn load(settings: &Settings) -> Result<Self, StartError> {
         requirements::check(settings.mode)?;
         requirements::lift_locked_memory_limit();
+        let shape = TableShape::new(settings.max_peers, settings.secrets.table);
         let config = Pod(RelayConfig {
-            id_key: settings.id_key,
+            table: shape,
+            id_key: settings.secrets.identification,
+            route_key: settings.secrets.routes,
             fib_ifindex: settings.fib_ifindex,
             service_ipv4: settings.service.ip().octets(),
             service_port: settings.service.port().to_be_bytes(),
@@ -150,7 +190,7 @@ impl Datapath {
             punt_frame_max: PUNT_FRAME_MAX,
         });
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::PEERS, settings.max_peers)
+            .map_max_entries(maps::PEERS, shape.lines())
             .override_global(CONFIG, &config, true)
             .load(OBJECT)
             .map_err(|error| refusal::load(settings, &error))?;
@@ -160,7 +200,7 @@ impl Datapath {
         program
             .load()
             .map_err(|error| refusal::load(settings, &error))?;
-        let maps = Maps::take(&mut ebpf)?;
+        let maps = Maps::take(&mut ebpf, shape, settings.max_peers)?;
         Ok(Self {
             attached: Vec::new(),
             ebpf,
@@ -209,7 +249,11 @@ impl Datapath {
     /// whenever [`net::watch`](crate::net::watch) reports a change.
     pub fn reconcile(&mut self, snapshot: &Snapshot) {
         self.reconcile_ports(snapshot);
-        let ports: HashSet<u32> = self.attached.iter().map(|a| a.port.ifindex).collect();
+        let ports: HashMap<u32, u32> = self
+            .attached
+            .iter()
+            .map(|a| (a.port.ifindex, a.entry.number))
+            .collect();
         follow(
             &mut self.maps.egress,
             &mut self.egress,
@@ -220,10 +264,9 @@ impl Datapath {
     fn reconcile_ports(&mut self, snapshot: &Snapshot) {
         let Self { attached, maps, .. } = self;
         attached.retain_mut(|attachment| {
-            let ifindex = attachment.port.ifindex;
-            let Some(link) = snapshot.by_index(ifindex) else {
+            let Some(link) = snapshot.by_index(attachment.port.ifindex) else {
                 warn!(iface = attachment.port.name, "the port is gone");
-                maps.forget_port(ifindex);
+                maps.forget_port(attachment.slot, &attachment.entry);
                 return false;
             };
             attachment.port.name.clone_from(&link.name);
@@ -232,7 +275,7 @@ impl Datapath {
                 attachment.entry.mac = link.mac;
                 log_refusal(
                     "PORTS",
-                    maps.ports.insert(ifindex, Pod(attachment.entry), 0),
+                    maps.ports.set(attachment.slot, Pod(attachment.entry), 0),
                 );
             }
             true
@@ -255,10 +298,10 @@ impl fmt::Debug for Datapath {
 }
 
 impl Maps {
-    fn take(ebpf: &mut Ebpf) -> Result<Self, StartError> {
-        let peers: BpfHash<Pod<PeerKey>, Pod<PeerEntry>> = take_map(ebpf, maps::PEERS)?;
+    fn take(ebpf: &mut Ebpf, shape: TableShape, max_peers: u32) -> Result<Self, StartError> {
+        let peers = take_map(ebpf, maps::PEERS)?;
         Ok(Self {
-            peers: BpfPeers::new(&peers)
+            peers: BpfPeers::new(&peers, shape, max_peers)
                 .map_err(|error| StartError::new("map", maps::PEERS, error.to_string(), ""))?,
             counters: Arc::new(take_map(ebpf, maps::COUNTERS)?),
             ports: take_map(ebpf, maps::PORTS)?,
@@ -269,11 +312,11 @@ impl Maps {
         })
     }
 
-    /// Removes what names the port. What is not there any more need not be removed.
-    fn forget_port(&mut self, ifindex: u32) {
-        let _ = self.ports.remove(&ifindex);
-        let _ = self.devices.remove(ifindex);
-        let _ = self.egress.remove(&ifindex);
+    /// Removes what names the port. What is not there any more need not be removed; the kernel itself takes a device
+    /// that goes away out of the map of devices.
+    fn forget_port(&mut self, slot: u32, port: &Port) {
+        let _ = self.ports.set(slot, Pod(Port::default()), 0);
+        let _ = self.egress.remove(&port.ifindex);
     }
 }
 

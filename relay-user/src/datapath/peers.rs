@@ -1,7 +1,5 @@
 //! The store of trusted peers (invariant 1): in the kernel with a fast path, in memory without.
 
-use std::io;
-
 use relay_common::{PEER_FRESH_TICKS, PeerEntry, PeerKey, TICK_NS_SHIFT, Ticks};
 use teredo::relay::TableFull;
 
@@ -27,8 +25,9 @@ pub(super) enum Age {
 }
 
 impl Age {
-    pub(super) fn of(entry: &PeerEntry, now: Ticks) -> Self {
-        match now.since(entry.last_rx) {
+    /// Of a peer last heard so many ticks ago.
+    pub(super) const fn of(silence: u32) -> Self {
+        match silence {
             silence if silence > PEER_EXPIRE_TICKS => Self::Expired,
             silence if silence > PEER_FRESH_TICKS => Self::Stale,
             _ => Self::Fresh,
@@ -59,8 +58,8 @@ impl SweepStep {
 
 /// The store of trusted peers. Clones are handles on the same store.
 ///
-/// One thread alone may write through its handle (the relay thread); any may read. The fast
-/// path creates and removes nothing, it only refreshes `last_rx` and `probe_asked`.
+/// One thread alone may write at a time; any may read. The fast path creates and removes nothing, it only
+/// refreshes when a peer was heard.
 #[derive(Clone, Debug)]
 pub enum Peers {
     /// The BPF map the fast path reads.
@@ -119,22 +118,17 @@ impl Peers {
     }
 
     /// Up to `limit` entries in no particular order, for listings.
-    ///
-    /// # Errors
-    /// The kernel's refusal to read the map.
-    pub fn list(&self, limit: usize) -> io::Result<Vec<(PeerKey, PeerEntry)>> {
+    pub fn list(&self, limit: usize) -> Vec<(PeerKey, PeerEntry)> {
         match self {
             Self::Bpf(peers) => peers.list(limit),
-            Self::Memory(peers) => Ok(peers.list(limit)),
+            Self::Memory(peers) => peers.list(limit),
         }
     }
 
     /// Looks at about `budget` peers, going on where the last step of this handle ended, and
     /// removes those silent for more than [`PEER_EXPIRE_S`].
     ///
-    /// Only the one writer may call it: between reading an entry and removing it nobody else
-    /// can have replaced it. The fast path may refresh one in that instant; the peer is then
-    /// probed again, after more than a minute of silence.
+    /// Only the one writer may call it. A peer the fast path refreshes in that instant stays.
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         match self {
             Self::Bpf(peers) => peers.sweep_step(now, budget),

@@ -1,6 +1,6 @@
 //! Shared layouts as aya wants them.
 
-use relay_common::{Counter, Egress, PeerEntry, PeerKey, Port, RelayConfig};
+use relay_common::{Counter, Egress, Line, NextHop, PeerKey, Port, RelayConfig, Routing};
 
 /// A value that may be copied into and out of BPF maps byte by byte.
 #[repr(transparent)]
@@ -17,4 +17,4 @@ macro_rules! pod {
     };
 }
 
-pod!(Counter Egress PeerEntry PeerKey Port RelayConfig);
+pod!(Counter Egress Line NextHop PeerKey Port RelayConfig Routing);

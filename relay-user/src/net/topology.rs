@@ -1,6 +1,6 @@
 //! Questions a [`Snapshot`] answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use relay_common::{Egress, MAX_TAGS, VlanTag};
@@ -66,18 +66,15 @@ impl Snapshot {
         Some(PortPath { port, tags })
     }
 
-    /// How a frame leaves through each device a route may name, given the attached `ports`:
-    /// the ports themselves untagged, VLAN devices on them with one tag, VLAN devices on those with two.
-    pub fn egress(&self, ports: &HashSet<u32>) -> HashMap<u32, Egress> {
+    /// How a frame leaves through each device a route may name, given the attached `ports` by index with their
+    /// numbers: the ports themselves untagged, VLAN devices on them with one tag, VLAN devices on those with two.
+    pub fn egress(&self, ports: &HashMap<u32, u32>) -> HashMap<u32, Egress> {
         self.links
             .iter()
             .filter_map(|link| {
                 let path = self.path_of(link)?;
-                if !ports.contains(&path.port.index) {
-                    return None;
-                }
                 let mut egress = Egress {
-                    port_ifindex: path.port.index,
+                    port: *ports.get(&path.port.index)?,
                     tag_count: u32::try_from(path.tags.len()).ok()?,
                     ..Egress::default()
                 };
@@ -183,12 +180,12 @@ mod tests {
 
     #[test]
     fn egress_covers_attached_ports_and_the_vlan_devices_on_them() {
-        let egress = machine().egress(&HashSet::from([2]));
+        let egress = machine().egress(&HashMap::from([(2, 7)]));
         let mut devices: Vec<_> = egress.iter().map(|(i, e)| (*i, e.tag_count)).collect();
         devices.sort_unstable();
         assert_eq!(devices, [(2, 0), (4, 1), (5, 2)]);
         assert_eq!(egress[&5].tags, [OUTER, INNER]);
-        assert!(egress.values().all(|e| e.port_ifindex == 2));
+        assert!(egress.values().all(|e| e.port == 7));
     }
 
     #[test]

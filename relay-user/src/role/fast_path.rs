@@ -4,7 +4,7 @@ use teredo::relay::Config;
 use tracing::warn;
 
 use crate::config::{DatapathChoice, RelaySettings};
-use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Settings};
+use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Secrets, Settings};
 use crate::error::StartError;
 use crate::net::{self, PortPath, Snapshot};
 use crate::slowpath::xsk::PuntSocket;
@@ -77,7 +77,8 @@ impl FastPath {
             tunnel_mtu: relay.tunnel_mtu,
             fib_ifindex,
             max_peers: settings.max_peers,
-            id_key: random_u64()?,
+            secrets: Secrets::draw()
+                .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?,
         })?;
         let mut path = Self::none();
         for name in &settings.ifaces {
@@ -171,8 +172,4 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
     getrandom::fill(&mut bytes)
         .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?;
     Ok(bytes)
-}
-
-fn random_u64() -> Result<u64, StartError> {
-    random().map(u64::from_ne_bytes)
 }

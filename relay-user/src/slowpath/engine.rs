@@ -238,7 +238,7 @@ impl SlowPath {
         let engine = self.lock()?;
         let store = engine.relay.table().store();
         Ok(PeerLists {
-            trusted: store.list(limit).unwrap_or_default(),
+            trusted: store.list(limit),
             trusted_total: store.len() as u64,
             pending: engine.relay.pending().collect(),
         })
@@ -426,7 +426,7 @@ impl Engine {
             return self.swept;
         }
         let now = Ticks::from(clock::now());
-        let entries = store.list(COUNTED_ANEW_MAX).unwrap_or_default();
+        let entries = store.list(COUNTED_ANEW_MAX);
         let fresh = entries
             .iter()
             .filter(|(_, entry)| entry.is_fresh(now))

@@ -10,7 +10,8 @@ use crate::addr::Mapped;
 ///
 /// The accumulator has 64 bits, so carries are folded once at the end and 16 GiB of input
 /// cannot overflow it. `a + b` of 32-bit words folds to the same value as that of their halves
-/// (RFC 1071 2 (C)).
+/// (RFC 1071 2 (C)), and words are summed as the machine reads them: the sum of swapped words is the swapped sum
+/// (RFC 1071 2 (B)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
@@ -28,13 +29,13 @@ impl Sum {
     pub fn add_bytes(mut self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
-            self.0 += u64::from(u32::from_be_bytes(*word));
+            self.0 += u64::from(u32::from_ne_bytes(*word));
         }
         let mut last = [0; 4];
         for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;
         }
-        self.0 += u64::from(u32::from_be_bytes(last));
+        self.0 += u64::from(u32::from_ne_bytes(last));
         self
     }
 
@@ -42,14 +43,14 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     pub const fn add_u16(self, word: u16) -> Self {
-        Self(self.0 + word as u64)
+        Self(self.0 + word.to_be() as u64)
     }
 
     /// Adds two words.
     #[inline(always)]
     #[must_use]
     pub const fn add_u32(self, words: u32) -> Self {
-        Self(self.0 + words as u64)
+        Self(self.0 + words.to_be() as u64)
     }
 
     /// The checksum: the sum folded to 16 bits and inverted. Over a message whose checksum is
@@ -61,7 +62,7 @@ impl Sum {
         s = (s & 0xffff) + (s >> 16);
         s = (s & 0xffff) + (s >> 16);
         s = (s & 0xffff) + (s >> 16);
-        !(s as u16)
+        u16::from_be(!(s as u16))
     }
 }
 
@@ -185,8 +186,8 @@ mod tests {
     #[test]
     fn the_fullest_sum_still_folds_to_sixteen_bits() {
         assert_eq!(Sum(u64::MAX).finish(), 0);
-        assert_eq!(Sum(u64::MAX - 1).finish(), 1);
-        assert_eq!(Sum(0x1_ffff_ffff).finish(), !1);
+        assert_eq!(Sum(u64::MAX - 1).finish(), 1_u16.to_be());
+        assert_eq!(Sum(0x1_ffff_ffff).finish(), !1_u16.to_be());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use relay_common::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerKey, Reason};
 
 use super::frames::{Inner, received};
-use super::rig::{Rig, client, in_rig, ip, mapped, now};
+use super::rig::{Rig, client, in_rig, ip, mapped};
 use super::topology::{nat, native};
 
 /// Ticks by which the clock may move on while a test runs, and more.
@@ -41,8 +41,6 @@ fn a_peer_silent_for_twenty_seconds_is_reported_once_while_its_data_goes_on() {
             assert_eq!(send(rig), Reason::Encapsulated);
         }
         assert_eq!(rig.probes(), [PeerKey::from(&client(nat::PLAIN))]);
-        let asked = rig.entry(&client(nat::PLAIN)).probe_asked;
-        assert!(now().since(asked) < MARGIN_TICKS);
     });
 }
 

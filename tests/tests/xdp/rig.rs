@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use aya::maps::{DevMapHash, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf, XskMap};
+use aya::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf, XskMap};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lab::Netns;
 use relay_common::{
-    Counter, Egress, Kind, PeerEntry, PeerKey, Port, Reason, RelayConfig, Ticks, VlanTag, maps,
+    Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey, Port, Reason,
+    RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
-use relay_user::datapath::{OBJECT, RIG};
+use relay_user::datapath::{BpfPeers, OBJECT, RIG};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 
 use super::topology::{ifindex, lay_out};
@@ -24,6 +25,8 @@ pub(crate) const SERVICE: Mapped = Mapped {
 pub(crate) const TUNNEL_MTU: u16 = 1280;
 /// Largest frame for the slow path's sockets.
 pub(crate) const PUNT_FRAME_MAX: u32 = 2048;
+/// Room in the peer table.
+const MAX_PEERS: u32 = 1024;
 
 /// MAC address of every port.
 pub(crate) const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -56,7 +59,7 @@ macro_rules! pod {
         )+
     };
 }
-pod!(Counter Egress PeerEntry PeerKey Port RelayConfig);
+pod!(Counter Egress NextHop Port RelayConfig Routing);
 
 /// What one run gave.
 #[derive(Debug)]
@@ -75,6 +78,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Rig {
     ebpf: Ebpf,
     companion: Ebpf,
+    peers: BpfPeers,
     /// Packets sent so far.
     pub(crate) sent: u64,
     pub(crate) wan: u32,
@@ -92,7 +96,10 @@ pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
 impl Rig {
     fn new() -> Self {
         lay_out();
+        let shape = TableShape::new(MAX_PEERS, [1, 0x9e37_79b9_7f4a_7c15, 5, 7]);
         let config = Pod(RelayConfig {
+            table: shape,
+            route_key: 0xbf58_476d_1ce4_e5b9,
             id_key: 0x9e37_79b9_7f4a_7c15,
             fib_ifindex: ifindex("tun"),
             service_ipv4: SERVICE.ip.octets(),
@@ -101,7 +108,7 @@ impl Rig {
             punt_frame_max: PUNT_FRAME_MAX,
         });
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::PEERS, 1024)
+            .map_max_entries(maps::PEERS, shape.lines())
             .override_global("CONFIG", &config, true)
             .load(OBJECT)
             .expect("the object loads");
@@ -109,6 +116,7 @@ impl Rig {
             .load()
             .expect("the verifier accepts the program");
         let mut rig = Self {
+            peers: BpfPeers::of(&mut ebpf, shape, MAX_PEERS),
             ebpf,
             companion: Ebpf::load(RIG).expect("the companion object loads"),
             sent: 0,
@@ -120,11 +128,11 @@ impl Rig {
     }
 
     fn list_ports(&mut self) {
-        let (wan, lan) = (self.wan, self.lan);
-        for port in [wan, lan] {
+        for port in [self.wan, self.lan] {
             self.set_port(port, 0);
-            let mut devices = DevMapHash::try_from(self.map(maps::DEVICES)).unwrap();
-            devices.insert(port, port, None, 0).unwrap();
+            let number = self.number_of(port);
+            let mut devices = DevMap::try_from(self.map(maps::DEVICES)).unwrap();
+            devices.set(number, port, None, 0).unwrap();
         }
         let tag = |bytes: [u8; 4]| VlanTag {
             protocol: [bytes[0], bytes[1]],
@@ -132,8 +140,9 @@ impl Rig {
         };
         let (one, two) = (tag(CUSTOMER_TAG), tag(SERVICE_TAG));
         let none = VlanTag::default();
-        let unlisted = ifindex("unlisted");
-        for (device, port_ifindex, tag_count, tags) in [
+        let (wan, lan) = (self.number_of(self.wan), self.number_of(self.lan));
+        let unlisted = maps::MAX_PORTS - 1;
+        for (device, port, tag_count, tags) in [
             ("wan", wan, 0, [none, none]),
             ("lan", lan, 0, [none, none]),
             ("wan-tag", wan, 1, [one, none]),
@@ -143,7 +152,7 @@ impl Rig {
             ("unlisted", unlisted, 0, [none, none]),
         ] {
             let egress = Egress {
-                port_ifindex,
+                port,
                 tag_count,
                 tags,
             };
@@ -160,13 +169,58 @@ impl Rig {
     /// Lists a port with `xsk_queues` queues, whose sockets begin at slot 0.
     pub(crate) fn set_port(&mut self, ifindex: u32, xsk_queues: u32) {
         let port = Port {
+            ifindex,
+            number: self.number_of(ifindex),
             mac: PORT_MAC,
-            reserved: [0; 2],
-            xsk_base: 0,
             xsk_queues,
+            ..Port::default()
         };
-        let mut map: HashMap<_, u32, Pod<Port>> = HashMap::try_from(self.map(maps::PORTS)).unwrap();
-        map.insert(ifindex, Pod(port), 0).unwrap();
+        let mut map: Array<_, Pod<Port>> = Array::try_from(self.map(maps::PORTS)).unwrap();
+        map.set(port_home(ifindex), Pod(port), 0).unwrap();
+    }
+
+    fn number_of(&self, ifindex: u32) -> u32 {
+        u32::from(ifindex == self.lan)
+    }
+
+    /// Says what user space knows of the routes.
+    pub(crate) fn set_routing(&mut self, routing: Routing) {
+        let mut map: Array<_, Pod<Routing>> = Array::try_from(self.map(maps::ROUTING)).unwrap();
+        map.set(0, Pod(routing), 0).unwrap();
+    }
+
+    /// Enters a next hop that may be kept, at its home, and gives its number.
+    pub(crate) fn enter_hop(&mut self, key: HopKey, egress: Egress, version: u32) -> u32 {
+        let number = key.home(0).max(1);
+        self.set_hop(
+            number,
+            NextHop {
+                state: HOP_LIVE,
+                version,
+                key,
+                egress,
+                ..NextHop::default()
+            },
+        );
+        number
+    }
+
+    /// Writes a slot of the map of next hops.
+    pub(crate) fn set_hop(&mut self, number: u32, hop: NextHop) {
+        assert!(number < HOPS);
+        let mut map: Array<_, Pod<NextHop>> = Array::try_from(self.map(maps::NEXT_HOPS)).unwrap();
+        map.set(number, Pod(hop), 0).unwrap();
+    }
+
+    /// Next hops the program has reported since the last call.
+    pub(crate) fn wanted_hops(&mut self) -> Vec<[u64; 3]> {
+        let mut ring = RingBuf::try_from(self.map(maps::WANTED_HOPS)).unwrap();
+        let mut keys = Vec::new();
+        while let Some(item) = ring.next() {
+            let (words, _) = item.as_chunks();
+            keys.push([0, 1, 2].map(|i| u64::from_ne_bytes(words[i])));
+        }
+        keys
     }
 
     /// Puts an `AF_XDP` socket into a slot.
@@ -183,22 +237,13 @@ impl Rig {
                 .checked_sub(age)
                 .expect("the machine is up long enough"),
         );
-        self.peers()
-            .insert(
-                Pod(PeerKey::from(peer)),
-                Pod(PeerEntry::new(mapped, heard)),
-                0,
-            )
-            .unwrap();
+        let entry = PeerEntry::new(mapped, heard);
+        self.peers.insert(PeerKey::from(peer), entry).unwrap();
     }
 
     /// The entry of a peer.
     pub(crate) fn entry(&mut self, peer: &TeredoAddr) -> PeerEntry {
-        self.peers().get(&Pod(PeerKey::from(peer)), 0).unwrap().0
-    }
-
-    fn peers(&mut self) -> HashMap<&mut MapData, Pod<PeerKey>, Pod<PeerEntry>> {
-        HashMap::try_from(self.map(maps::PEERS)).unwrap()
+        self.peers.get(PeerKey::from(peer)).unwrap()
     }
 
     /// Probe requests since the last call.
