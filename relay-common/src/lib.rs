@@ -24,8 +24,8 @@ pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_
 pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
 pub use reason::{Counter, Kind, Reason};
 pub use table::{
-    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, MappedWord, SIDE_WAYS,
-    SIDE_WORDS, TableShape, Tail, WAYS,
+    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, MappedWord,
+    SIDE_WAYS, SIDE_WORDS, TableShape, Tail, WAYS,
 };
 
 /// Names and capacities of the maps, one place for both sides.

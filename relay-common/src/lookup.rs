@@ -5,7 +5,7 @@
 //! from being taken for a third; `docs/decisions/0009` tells why.
 
 use crate::table::{
-    BLOCK_SIDE_LINES, KeyWords, SIDE_WAYS, SIDE_WORDS, MappedWord, TableShape, Tail, WAYS,
+    BLOCK_SIDE_LINES, KeyWords, MappedWord, SIDE_WAYS, SIDE_WORDS, TableShape, Tail, WAYS,
 };
 
 /// A line of the table that can be read word by word. Reads must not be reordered or left out.

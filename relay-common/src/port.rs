@@ -6,7 +6,7 @@ pub const MAX_TAGS: usize = 2;
 /// Slots of the map of ports: a hash table without deletions in between, sixteen times as large as it need be.
 pub const PORT_SLOTS: u32 = 1024;
 /// Slots from the home slot on in which a port may stand.
-pub const PORT_PROBES: u32 = 8;
+pub const PORT_PROBES: u32 = 4;
 
 /// A port the program is attached to.
 #[repr(C, align(32))]
@@ -30,7 +30,7 @@ pub struct Port {
 
 const _: () = assert!(size_of::<Port>() == 32);
 
-/// The slot in which the port `ifindex` stands, or one of the seven behind it.
+/// The slot in which the port `ifindex` stands, or one of the three behind it.
 #[inline(always)]
 pub const fn port_home(ifindex: u32) -> u32 {
     ifindex.wrapping_mul(0x9e37_79b1) >> 22

@@ -199,7 +199,8 @@ impl Tail {
     /// Log2 of the ticks between two requests to probe one peer: 2.1 s, the bubble interval of R-26.
     const ASKED_TICKS_SHIFT: u32 = 3;
     /// All requests before the peer is stale can be counted.
-    const ASKED_FITS: () = assert!(Self::turn(PEER_FRESH_TICKS - 1) <= Self::ASKED >> Self::ASKED_SHIFT);
+    const ASKED_FITS: () =
+        assert!(Self::turn(PEER_FRESH_TICKS - 1) <= Self::ASKED >> Self::ASKED_SHIFT);
 
     /// Whether a peer stands here.
     #[inline(always)]
@@ -341,7 +342,11 @@ impl MappedWord {
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation)] // The lower half of a word.
     pub const fn ip(self) -> u32 {
-        if LITTLE { self.0 as u32 } else { (self.0 >> 32) as u32 }
+        if LITTLE {
+            self.0 as u32
+        } else {
+            (self.0 >> 32) as u32
+        }
     }
 
     /// The port, its bytes in memory as on the wire.
@@ -419,7 +424,10 @@ mod tests {
             load[shape.bucket(KeyWords::from(PeerKey(key))) as usize] += 1;
         }
         let over: u32 = load.iter().map(|n| n.saturating_sub(4)).sum();
-        assert!(over < 3200, "{over} of 65536 peers have no place in their bucket");
+        assert!(
+            over < 3200,
+            "{over} of 65536 peers have no place in their bucket"
+        );
     }
 
     #[test]

@@ -61,7 +61,10 @@ pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     let tos = ecn::encapsulate(inner.traffic_class());
     let hop_limit = inner.hop_limit - 1;
     let udp_checksum = if checksum_is_implied(frame, link.len + ipv6::HEADER_LEN, inner) {
-        let sent = Ipv6Header { hop_limit, ..*inner };
+        let sent = Ipv6Header {
+            hop_limit,
+            ..*inner
+        };
         let udp_len = (len + UdpHeader::LEN) as u16;
         checksum::outer_udp(&sent, config::service(), mapped(peer.mapped), udp_len)
     } else {
@@ -103,7 +106,9 @@ fn checksum_is_implied(frame: &Frame, transport: usize, inner: &Ipv6Header) -> b
         ipv6::TCP => inner.payload_len() >= TCP_CHECKSUM_END,
         ipv6::ICMP6 => inner.payload_len() >= ICMP6_CHECKSUM_END,
         ipv6::UDP => frame.at::<UdpHeader>(transport).is_some_and(|udp| {
-            udp.checksum != 0 && udp.len() == usize::from(inner.payload_len()) && udp.len() >= UdpHeader::LEN
+            udp.checksum != 0
+                && udp.len() == usize::from(inner.payload_len())
+                && udp.len() >= UdpHeader::LEN
         }),
         _ => false,
     }

@@ -27,7 +27,8 @@ impl KeptSlot {
     pub(crate) fn get(&self, destination: [u64; 2]) -> Option<(u32, u32)> {
         // SAFETY: the element is this CPU's own and XDP programs do not nest on one CPU.
         let route = unsafe { &*self.0 };
-        let differs = (route.destination[0] ^ destination[0]) | (route.destination[1] ^ destination[1]);
+        let differs =
+            (route.destination[0] ^ destination[0]) | (route.destination[1] ^ destination[1]);
         (differs == 0).then_some((route.hop, route.version))
     }
 

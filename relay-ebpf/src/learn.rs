@@ -41,7 +41,9 @@ pub(crate) fn number_of(family: u8, answer: &Answer) -> Option<(u32, u32)> {
         let hop = NEXT_HOPS.get_ptr(number)?;
         // SAFETY: as above; user space writes nothing in a slot while a program that saw it live may still run.
         unsafe {
-            if read_volatile(&raw const (*hop).state) == HOP_LIVE && is(&raw const (*hop).key, words) {
+            if read_volatile(&raw const (*hop).state) == HOP_LIVE
+                && is(&raw const (*hop).key, words)
+            {
                 return Some((number, (*hop).version));
             }
         }

@@ -13,13 +13,13 @@ use aya_ebpf::bindings::{
 use relay_common::{AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, NextHop as Kept, Port, Reason};
 use teredo::wire::ipv6::{self, Ipv6Header};
 
+use crate::config;
 use crate::fib::{Answer, Query};
 use crate::frame::{Frame, LinkHeader, Macs};
 use crate::kept_routes::KeptSlot;
 use crate::learn;
 use crate::maps::{DEVICES, EGRESS, NEXT_HOPS};
 use crate::peers::Peer;
-use crate::config;
 
 /// A resolved next hop.
 pub(crate) struct NextHop {
@@ -159,7 +159,9 @@ fn live(hop: u32) -> Option<(&'static Kept, u32)> {
     let kept = NEXT_HOPS.get_ptr(hop)?;
     // SAFETY: map values stay readable for the whole run of the program. User space writes nothing else in a slot
     // while a program that saw it live may still run.
-    unsafe { (read_volatile(&raw const (*kept).state) == HOP_LIVE).then(|| (&*kept, (*kept).version)) }
+    unsafe {
+        (read_volatile(&raw const (*kept).state) == HOP_LIVE).then(|| (&*kept, (*kept).version))
+    }
 }
 
 /// Asks the kernel for the route.

@@ -1,5 +1,7 @@
 //! The port a frame came in on.
 
+use core::mem::offset_of;
+
 use relay_common::{PORT_PROBES, PORT_SLOTS, Port, Reason, port_home};
 
 use crate::frame::Frame;
@@ -13,8 +15,19 @@ use crate::maps::PORTS;
 pub(crate) fn addressee(frame: &Frame) -> Result<&'static Port, Reason> {
     let port = of(frame).ok_or(Reason::NotOurs)?;
     let destination = frame.destination_mac().ok_or(Reason::NotOurs)?;
-    let [a, b, c, d, e, f] = port.mac;
-    if destination == u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) {
+    const {
+        assert!(
+            offset_of!(Port, mac) % 8 == 0
+                && offset_of!(Port, reserved) == offset_of!(Port, mac) + 6
+        )
+    };
+    // SAFETY: the address and the zeros behind it, an aligned word.
+    let own = unsafe {
+        *(&raw const *port)
+            .byte_add(offset_of!(Port, mac))
+            .cast::<u64>()
+    };
+    if destination == own {
         Ok(port)
     } else {
         Err(Reason::NotOurs)

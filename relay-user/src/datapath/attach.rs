@@ -122,7 +122,10 @@ impl Datapath {
         let maps = &mut self.maps;
         let ports = maps.ports.set(slot, Pod(entry), 0);
         ports
-            .and_then(|()| maps.egress.insert(port.index, Pod(untagged(entry.number)), 0))
+            .and_then(|()| {
+                maps.egress
+                    .insert(port.index, Pod(untagged(entry.number)), 0)
+            })
             .map_err(|error| refusal::map(port, &error))?;
         maps.devices
             .set(entry.number, port.index, None, 0)

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use aya::maps::{Array, IterableMap as _, MapData};
-use relay_common::{Line, PeerEntry, PeerKey, TableShape, Tail, Ticks};
+use relay_common::{BLOCK_PEERS, Line, MappedWord, PeerEntry, PeerKey, TableShape, Tail, Ticks};
 use teredo::relay::TableFull;
 
-use super::peer_table::{Inserted, Mapping, PeerTable, Standing};
+use super::peer_table::{Inserted, PeerTable, Standing};
 use super::peers::{Age, SweepStep};
 use super::pod::Pod;
 use super::shared_array::SharedArray;
@@ -118,7 +118,7 @@ impl BpfPeers {
     pub fn insert(&mut self, key: PeerKey, entry: PeerEntry) -> Result<(), TableFull> {
         let table = self.shared.table();
         let len = &self.shared.len;
-        let mapped = (entry.mapped_ipv4, entry.mapped_port);
+        let mapped = MappedWord::new(entry.mapped_ipv4, entry.mapped_port);
         // The place is reserved first: other writers count on the same bound.
         let is_known = table.get(key).is_some();
         if !is_known && len.fetch_add(1, Relaxed) >= self.shared.capacity {
@@ -177,7 +177,9 @@ impl BpfPeers {
         let mut step = SweepStep::default();
         let table = self.shared.table();
         // Empty places cost their share of time too: as if the blocks were as full as they are made for.
-        let blocks = u32::try_from(budget).unwrap_or(u32::MAX).div_ceil(relay_common::BLOCK_PEERS);
+        let blocks = u32::try_from(budget)
+            .unwrap_or(u32::MAX)
+            .div_ceil(BLOCK_PEERS);
         let end = self.next_block.saturating_add(blocks).min(self.blocks.end);
         step.removed = table.retain(self.next_block..end, |_, tail| {
             match Age::of(tail.age(now)) {
@@ -200,7 +202,8 @@ impl BpfPeers {
     }
 }
 
-fn entry(tail: Tail, (ip, port): Mapping, now: Ticks) -> PeerEntry {
+fn entry(tail: Tail, mapped: MappedWord, now: Ticks) -> PeerEntry {
+    let (ip, port) = mapped.octets();
     PeerEntry {
         mapped_ipv4: ip,
         mapped_port: port,

@@ -16,6 +16,7 @@
 
 mod attach;
 mod bpf_peers;
+mod clock;
 mod memory_peers;
 mod object;
 mod peer_table;
@@ -46,6 +47,7 @@ use tracing::{info, warn};
 
 pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
+pub use clock::Clock;
 pub use memory_peers::MemoryPeers;
 pub use object::OBJECT;
 #[cfg(feature = "rig")]
@@ -178,11 +180,15 @@ impl Datapath {
     pub fn load(settings: &Settings) -> Result<Self, StartError> {
         requirements::check(settings.mode)?;
         requirements::lift_locked_memory_limit();
+        let clock = Clock::measure()
+            .map_err(|cause| StartError::new("clock", "", cause.to_string(), ""))?;
         let shape = TableShape::new(settings.max_peers, settings.secrets.table);
         let config = Pod(RelayConfig {
             table: shape,
             id_key: settings.secrets.identification,
             route_key: settings.secrets.routes,
+            jiffy_ns: clock.jiffy_ns,
+            clock_offset_ns: clock.offset_ns,
             fib_ifindex: settings.fib_ifindex,
             service_ipv4: settings.service.ip().octets(),
             service_port: settings.service.port().to_be_bytes(),

@@ -11,7 +11,7 @@ use relay_common::{
     Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey, Port, Reason,
     RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
-use relay_user::datapath::{BpfPeers, OBJECT, RIG};
+use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 
 use super::topology::{ifindex, lay_out};
@@ -97,8 +97,11 @@ impl Rig {
     fn new() -> Self {
         lay_out();
         let shape = TableShape::new(MAX_PEERS, [1, 0x9e37_79b9_7f4a_7c15, 5, 7]);
+        let clock = Clock::measure().expect("the kernel runs programs");
         let config = Pod(RelayConfig {
             table: shape,
+            jiffy_ns: clock.jiffy_ns,
+            clock_offset_ns: clock.offset_ns,
             route_key: 0xbf58_476d_1ce4_e5b9,
             id_key: 0x9e37_79b9_7f4a_7c15,
             fib_ifindex: ifindex("tun"),

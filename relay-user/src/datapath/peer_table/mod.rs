@@ -16,8 +16,8 @@ mod word;
 use std::ops::Range;
 
 use relay_common::{
-    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_SIDE_LINES, Found, KeyWords, PeerKey, ReadLine, SIDE_WAYS,
-    SIDE_WORDS, SideMapped, TableShape, Tail, Ticks, WAYS, find,
+    BLOCK_BUCKETS, BLOCK_LINES, BLOCK_SIDE_LINES, Found, KeyWords, MappedWord, PeerKey, ReadLine,
+    SIDE_WAYS, SIDE_WORDS, TableShape, Tail, Ticks, WAYS, find,
 };
 
 pub(super) use word::Word;
@@ -43,12 +43,8 @@ pub(super) enum Inserted {
 pub(super) struct Standing {
     pub(super) key: PeerKey,
     pub(super) tail: Tail,
-    /// Address and port as on the wire.
-    pub(super) mapped: Mapping,
+    pub(super) mapped: MappedWord,
 }
-
-/// Where a peer is mapped: address and port as on the wire.
-pub(super) type Mapping = ([u8; 4], [u8; 2]);
 
 /// The words of a table and their meaning.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +99,7 @@ impl<'a, W: Word> PeerTable<'a, W> {
     }
 
     fn find(&self, key: PeerKey) -> Option<Found<Line<'a, W>>> {
-        find(self.shape, key, |line| {
+        find(self.shape, KeyWords::from(key), |line| {
             Some(Line {
                 words: self.words,
                 first: line as usize * LINE_WORDS,
@@ -112,7 +108,7 @@ impl<'a, W: Word> PeerTable<'a, W> {
     }
 
     /// The entry of `key`.
-    pub(super) fn get(&self, key: PeerKey) -> Option<(Tail, Mapping)> {
+    pub(super) fn get(&self, key: PeerKey) -> Option<(Tail, MappedWord)> {
         self.find(key).map(|found| (found.tail, found.mapped))
     }
 
@@ -128,13 +124,15 @@ impl<'a, W: Word> PeerTable<'a, W> {
     pub(super) fn insert(
         &self,
         key: PeerKey,
-        mapped: Mapping,
+        mapped: MappedWord,
         tick: Ticks,
     ) -> Result<Inserted, NoPlace> {
         let words = KeyWords::from(key);
         let bucket = self.shape.bucket(words);
         let Some(found) = self.find(key) else {
-            return self.move_in(bucket, words, mapped, tick).map(|()| Inserted::New);
+            return self
+                .move_in(bucket, words, mapped, tick)
+                .map(|()| Inserted::New);
         };
         let place = self.place_of(&found);
         if found.mapped == mapped {
@@ -194,13 +192,16 @@ impl<'a, W: Word> PeerTable<'a, W> {
     pub(super) fn iter(&self, blocks: Range<u32>) -> impl Iterator<Item = Standing> {
         blocks.flat_map(places_of).filter_map(move |place| {
             let (words, tail) = self.read(place)?;
-            let key = PeerKey::from(words);
             let mapped = if place.aside {
-                SideMapped(self.words[place.mapped()].read()).octets()
+                MappedWord(self.words[place.mapped()].read())
             } else {
-                embedded(key)
+                words.embedded()
             };
-            Some(Standing { key, tail, mapped })
+            Some(Standing {
+                key: words.into(),
+                tail,
+                mapped,
+            })
         })
     }
 
@@ -209,9 +210,12 @@ impl<'a, W: Word> PeerTable<'a, W> {
         for place in blocks.flat_map(places_of) {
             let holds = |tail: Tail| tail.is_used() && tail.hop() != 0 && forget(tail.hop());
             if holds(Tail(self.words[place.tail()].read())) {
-                self.change(place, |tail| {
-                    if holds(tail) { tail.with_hop(0) } else { tail }
-                });
+                self.change(
+                    place,
+                    |tail| {
+                        if holds(tail) { tail.with_hop(0) } else { tail }
+                    },
+                );
             }
         }
     }
@@ -225,7 +229,13 @@ impl<'a, W: Word> PeerTable<'a, W> {
         let tail = Tail(self.words[place.tail()].read());
         tail.is_used().then(|| {
             let head = self.words[place.head].read();
-            (KeyWords { head, tail: tail.ip() }, tail)
+            (
+                KeyWords {
+                    head,
+                    tail: tail.ip(),
+                },
+                tail,
+            )
         })
     }
 
@@ -242,11 +252,11 @@ impl<'a, W: Word> PeerTable<'a, W> {
         &self,
         bucket: u32,
         words: KeyWords,
-        mapped: Mapping,
+        mapped: MappedWord,
         tick: Ticks,
     ) -> Result<(), NoPlace> {
         let vacant = |place: &Place| !Tail(self.words[place.tail()].read()).is_used();
-        if mapped == embedded(PeerKey::from(words))
+        if mapped == words.embedded()
             && let Some(place) = bucket_places(bucket).find(vacant)
         {
             self.occupy(place, words, mapped, tick);
@@ -258,10 +268,10 @@ impl<'a, W: Word> PeerTable<'a, W> {
         Ok(())
     }
 
-    fn occupy(&self, place: Place, words: KeyWords, (ip, port): Mapping, tick: Ticks) {
+    fn occupy(&self, place: Place, words: KeyWords, mapped: MappedWord, tick: Ticks) {
         self.words[place.head].write(words.head);
         if place.aside {
-            self.words[place.mapped()].write(SideMapped::new(ip, port).0);
+            self.words[place.mapped()].write(mapped.0);
         }
         self.change(place, |tail| tail.occupied(words.tail, tick));
     }
@@ -287,11 +297,6 @@ impl<'a, W: Word> PeerTable<'a, W> {
             self.change(flag_place(bucket), |tail| tail.with_side(false));
         }
     }
-}
-
-/// The mapping a peer's address names.
-pub(super) fn embedded(PeerKey([.., p, q, a, b, c, d]): PeerKey) -> Mapping {
-    ([!a, !b, !c, !d], [!p, !q])
 }
 
 fn bucket_places(bucket: u32) -> impl Iterator<Item = Place> {
