@@ -8,7 +8,7 @@ mod punt;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use relay_user::datapath::{Datapath, Mode, Settings};
+use relay_user::datapath::{Datapath, Mode, Secrets, Settings};
 
 /// The program, loaded with a relay's usual settings.
 fn load(mode: Mode) -> Datapath {
@@ -18,7 +18,7 @@ fn load(mode: Mode) -> Datapath {
         tunnel_mtu: 1280,
         fib_ifindex: 1,
         max_peers: 64,
-        id_key: 1,
+        secrets: Secrets::draw().unwrap(),
     };
     Datapath::load(&settings).unwrap()
 }
