@@ -28,6 +28,9 @@ use program::RunningProgram;
 use slots::{Elements, Slots};
 use state::State;
 
+use crate::net::routing::Family;
+use crate::status;
+
 use super::BpfPeers;
 use super::pod::Pod;
 use super::shared_array::SharedArray;
@@ -64,6 +67,18 @@ impl NextHops {
     /// How many there are.
     pub fn counts(&self) -> HopCounts {
         self.lock().slots().counts()
+    }
+
+    /// How many there are, and of which families.
+    pub fn status(&self) -> status::NextHops {
+        let state = self.lock();
+        let HopCounts { live, retired } = state.slots().counts();
+        status::NextHops {
+            live,
+            retired,
+            ipv4: state.keeps(Family::Ipv4),
+            ipv6: state.keeps(Family::Ipv6),
+        }
     }
 
     /// How frames leave through each device now; next hops through devices of which that has changed are retired.

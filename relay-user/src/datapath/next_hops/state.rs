@@ -89,6 +89,11 @@ impl State {
         &self.slots
     }
 
+    /// Whether the program may keep next hops of `family`.
+    pub(super) const fn keeps(&self, family: Family) -> bool {
+        self.routes[family as usize].plain
+    }
+
     /// Draws the consequences of `event` at once.
     pub(super) fn apply(&mut self, event: &Event, now: Instant) {
         match *event {
