@@ -5,6 +5,7 @@
 
 mod ethtool;
 mod netlink;
+pub mod routing;
 mod topology;
 
 use std::io;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::fast_path::port_of;
 use crate::config::{RelaySettings, Resolved};
 use crate::control::Ask;
-use crate::datapath::{CounterReader, Datapath};
+use crate::datapath::{CounterReader, Datapath, NextHops};
 use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
 use crate::slowpath::engine::{PeerLists, SlowPath};
@@ -34,6 +34,7 @@ pub(super) struct StatusDesk {
     pub(super) warnings: Vec<String>,
     pub(super) counters: Option<CounterReader>,
     pub(super) punts: Vec<Arc<PuntCounters>>,
+    pub(super) next_hops: Option<NextHops>,
     pub(super) slow: Arc<SlowPath>,
 }
 
@@ -101,6 +102,7 @@ impl StatusDesk {
                 answer_to_queue: slow.answer_to_queue,
             },
             punt_sockets: self.punt_sockets(),
+            next_hops: self.next_hops.as_ref().map(NextHops::status).unwrap_or_default(),
         })
     }
 

@@ -54,6 +54,8 @@ pub struct Status {
     pub latency_us: Latencies,
     /// What the AF_XDP sockets saw; zeros with `--datapath userspace`.
     pub punt_sockets: PuntSockets,
+    /// Answers of the kernel the fast path keeps; zeros with `--datapath userspace`.
+    pub next_hops: NextHops,
 }
 
 /// What a daemon is doing.
@@ -174,6 +176,19 @@ pub struct PuntSockets {
     pub fill_empty: u64,
 }
 
+/// Next hops the fast path keeps instead of asking the kernel for the route of each packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHops {
+    /// In use.
+    pub live: u32,
+    /// No longer true, and not yet forgotten by all who knew them.
+    pub retired: u32,
+    /// Whether those of packets to clients are kept: the IPv4 routes look at nothing but addresses and ports.
+    pub ipv4: bool,
+    /// Whether those of packets from clients are kept: the IPv6 routes look at nothing but the destination.
+    pub ipv6: bool,
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fmt::Write;
@@ -250,6 +265,12 @@ pub(crate) mod tests {
             punt_sockets: PuntSockets {
                 received: 110,
                 ..PuntSockets::default()
+            },
+            next_hops: NextHops {
+                live: 2,
+                retired: 1,
+                ipv4: true,
+                ipv6: false,
             },
         }
     }

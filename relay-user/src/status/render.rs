@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Count, Interface, PathCounts, Peers, Percentiles, Reasons, Status};
+use super::{Count, Interface, NextHops, PathCounts, Peers, Percentiles, Reasons, Status};
 
 /// Kinds of reasons in the order they are shown.
 const KINDS: [&str; 5] = ["forwarded", "consumed", "passed", "punted", "dropped"];
@@ -87,6 +87,19 @@ fn write_status(out: &mut String, s: &Status) -> fmt::Result {
         out,
         "\npunt sockets      {} received, {} dropped, {} ring full, {} fill ring empty",
         x.received, x.rx_dropped, x.ring_full, x.fill_empty
+    )?;
+    write_next_hops(out, s.next_hops)
+}
+
+fn write_next_hops(out: &mut String, hops: NextHops) -> fmt::Result {
+    let kept = |kept| if kept { "kept" } else { "asked for each time" };
+    writeln!(
+        out,
+        "next hops         {} live, {} retired; IPv4 {}, IPv6 {}",
+        hops.live,
+        hops.retired,
+        kept(hops.ipv4),
+        kept(hops.ipv6)
     )
 }
 
@@ -226,6 +239,7 @@ mod tests {
             "interface         eth0 (index 2), xdp-generic, driver e1000, 1 queue\n",
             "12 fresh, 3 stale, 2 probing, 1 blocked; 15 of 1048576 trusted",
             "fast path: 99.45 % of the packets carried",
+            "next hops         2 live, 1 retired; IPv4 kept, IPv6 asked for each time",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -5,6 +5,7 @@
 mod attach;
 mod cable;
 mod punt;
+mod routing;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -51,6 +51,16 @@ impl Figures {
         })
     }
 
+    /// Next hops the fast path keeps.
+    pub(crate) fn live(&self) -> u64 {
+        self.0["next_hops"]["live"].as_u64().unwrap()
+    }
+
+    /// Whether next hops are kept for packets to clients, and for those from them.
+    pub(crate) fn keeps(&self) -> [bool; 2] {
+        ["ipv4", "ipv6"].map(|family| self.0["next_hops"][family].as_bool().unwrap())
+    }
+
     fn packets(&self, reason: Reason, path: &str) -> u64 {
         self.0["reasons"][reason.as_str()][path]["packets"]
             .as_u64()

@@ -5,6 +5,7 @@ mod changes;
 mod figures;
 mod jumbo;
 mod legs;
+mod next_hops;
 mod outer;
 mod peer;
 

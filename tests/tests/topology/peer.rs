@@ -143,7 +143,7 @@ pub(crate) fn is_complete(report: &PingReport) -> bool {
 }
 
 /// An ICMPv6 packet.
-fn packet(source: Ipv6Addr, destination: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
+pub(crate) fn packet(source: Ipv6Addr, destination: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
     let (source, destination) = (source.octets(), destination.octets());
     message[2..4].fill(0);
     let sum = checksum::upper_layer(&source, &destination, ipv6::ICMP6, &message);
