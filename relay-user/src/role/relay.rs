@@ -21,7 +21,7 @@ use super::workers::{Ended, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
 use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
 use crate::control::{self, Ask, Server};
-use crate::datapath::{Datapath, StagedPeers};
+use crate::datapath::{Datapath, NextHopKeeper, StagedPeers};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
 use crate::slowpath::engine::{Outlets, SlowPath};
@@ -174,6 +174,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
         counters: fast.datapath.as_ref().map(Datapath::counters),
         punts: fast.punts.iter().map(PuntSocket::counters).collect(),
+        next_hops: fast.datapath.as_ref().map(Datapath::next_hops),
         slow: Arc::clone(&slow),
         resolved,
         settings,
@@ -224,6 +225,21 @@ impl Running {
             let slow = Arc::clone(&self.slow);
             self.workers.start("probes", move |stop| {
                 front_ends::probes(events, &slow, stop)
+            })?;
+        }
+        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+        if let Some(NextHopKeeper {
+            mut follower,
+            mut keeper,
+        }) = keeper.transpose()?.flatten()
+        {
+            self.workers.start("routes", move |stop| {
+                follower.run(stop);
+                Ok(())
+            })?;
+            self.workers.start("next-hops", move |stop| {
+                keeper.run(stop);
+                Ok(())
             })?;
         }
         let slow = Arc::clone(&self.slow);
