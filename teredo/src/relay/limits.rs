@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use hashbrown::HashMap;
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use super::keyed::Keyed;
 use crate::Instant;
@@ -102,19 +103,23 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
 
     /// Takes a token of `key` if there is one.
     pub(super) fn take(&mut self, now: Instant, key: K) -> bool {
-        if let Some(full_at) = self.full_at.get_mut(&key) {
-            let next = self.rate.take(*full_at, now, 0);
-            *full_at = next.unwrap_or(*full_at);
-            return next.is_some();
+        if self.len() == self.capacity {
+            self.forget(now);
         }
-        self.forget(now);
-        let next = self.rate.take(now, now, 0);
-        match next {
-            Some(full_at) if self.len() < self.capacity => {
-                self.full_at.insert(key, full_at);
-                true
+        let has_room = self.len() < self.capacity;
+        match self.full_at.entry(key) {
+            Entry::Occupied(mut bucket) => {
+                let next = self.rate.take(*bucket.get(), now, 0);
+                bucket.insert(next.unwrap_or(*bucket.get()));
+                next.is_some()
             }
-            _ => false,
+            Entry::Vacant(place) => match self.rate.take(now, now, 0) {
+                Some(full_at) if has_room => {
+                    place.insert(full_at);
+                    true
+                }
+                _ => false,
+            },
         }
     }
 
