@@ -22,6 +22,8 @@ const BATCH_MAX: usize = 4096;
 #[derive(Clone)]
 pub struct BpfPeers {
     shared: Arc<Shared>,
+    hasher: std::hash::RandomState,
+    sweeps: bool,
     /// Where this handle's sweep goes on.
     cursor: Option<Cursor>,
 }
@@ -51,12 +53,30 @@ impl BpfPeers {
                 capacity,
                 len: AtomicUsize::new(0),
             }),
+            hasher: std::hash::RandomState::new(),
+            sweeps: true,
             cursor: None,
         };
         let mut len = 0;
         peers.for_each(|_, _| len += 1)?;
         peers.shared.len.store(len, Relaxed);
         Ok(peers)
+    }
+
+    /// Which of `shards` shards `key` belongs to.
+    #[allow(clippy::cast_possible_truncation)] // Any bits of the hash will do.
+    pub fn shard_of(&self, key: PeerKey, shards: usize) -> usize {
+        use std::hash::BuildHasher as _;
+        self.hasher.hash_one(key) as usize % shards.max(1)
+    }
+
+    /// A handle for shard `shard`. The first sweeps for all.
+    #[must_use]
+    pub fn for_shard(&self, shard: usize, _shards: usize) -> Self {
+        Self {
+            sweeps: shard == 0,
+            ..self.clone()
+        }
     }
 
     /// The entry of `key`.
@@ -145,6 +165,10 @@ impl BpfPeers {
     /// See [`Peers::sweep_step`](super::Peers::sweep_step).
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         let mut step = SweepStep::default();
+        if !self.sweeps {
+            step.wrapped = true;
+            return step;
+        }
         let mut expired = Vec::new();
         let mut walk = Walk::new(budget);
         while step.seen() < budget {
