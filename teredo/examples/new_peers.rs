@@ -1,7 +1,7 @@
 //! What a new peer costs the relay's state machine alone: `cargo run --release -p teredo --example new_peers`.
 //!
 //! Nanoseconds of CPU for both steps of a handshake (native packet in, bubble out; answer in, queued packet out), the figures of
-//! several runs. No sockets, and a peer table that stays in the cache: what those cost is the daemon's to measure.
+//! several runs; and for a pair of data packets, one each way, of one peer. No sockets, and a peer table that stays in the cache: what those cost is the daemon's to measure.
 
 #[path = "../tests/handshakes/mod.rs"]
 mod handshakes;
@@ -18,15 +18,33 @@ const PEERS: u32 = 400_000;
 const UNDER_WAY: usize = 1000;
 
 /// Runs.
-const RUNS: u32 = 7;
+const RUNS: usize = 7;
 
 fn main() {
     for size in [100, 1280] {
-        let mut runs: Vec<u64> = (0..RUNS).map(|_| run(size)).collect();
-        runs.sort_unstable();
-        let (min, median, max) = (runs[0], runs[runs.len() / 2], runs[runs.len() - 1]);
-        println!("new peer, {size} bytes waiting: {min}/{median}/{max} ns (min/median/max)");
+        report(&format!("new peer, {size} bytes waiting"), || run(size));
+        report(&format!("data both ways, {size} bytes"), || data(size));
     }
+}
+
+fn report(what: &str, run: impl FnMut() -> u64) {
+    let mut runs: Vec<u64> = std::iter::repeat_with(run).take(RUNS).collect();
+    runs.sort_unstable();
+    let (min, median, max) = (runs[0], runs[RUNS / 2], runs[RUNS - 1]);
+    println!("{what}: {min}/{median}/{max} ns (min/median/max)");
+}
+
+/// Data of one peer both ways.
+fn data(size: u16) -> u64 {
+    let mut shakes = Handshakes::new(size, 1024, Duration::ZERO);
+    let peer = shakes.next_peer();
+    shakes.ask(&peer);
+    shakes.answer(&peer);
+    let start = cpu_ns();
+    for _ in 0..PEERS {
+        shakes.talk(&peer);
+    }
+    (cpu_ns() - start) / u64::from(PEERS)
 }
 
 /// CPU time of this process so far in nanoseconds: others may run on the machine as well.

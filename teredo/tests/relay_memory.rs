@@ -53,7 +53,7 @@ fn the_counter_sees_what_the_relay_must_not_do() {
 
 #[test]
 fn a_handshake_and_data_ask_for_no_memory() {
-    let mut shakes = Handshakes::new(1280, 1024, Duration::from_micros(100));
+    let mut shakes = Handshakes::new(1280, 1024, Duration::from_millis(1));
     let handshakes = |shakes: &mut Handshakes, count| {
         for _ in 0..count {
             let peer = shakes.next_peer();

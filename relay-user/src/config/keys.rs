@@ -220,7 +220,10 @@ mod tests {
         for key in KEYS {
             let line = text
                 .lines()
-                .find(|line| line.trim_start_matches('#').starts_with(&format!("{} = ", key.name)))
+                .find(|line| {
+                    line.trim_start_matches('#')
+                        .starts_with(&format!("{} = ", key.name))
+                })
                 .unwrap_or_else(|| panic!("no {}", key.name));
             if key.default.parse::<u64>().is_ok() {
                 assert_eq!(line, format!("#{} = {}", key.name, key.default));

@@ -98,10 +98,9 @@ pub(super) struct GivenNumbers([Option<Sourced<u64>>; NUMBERS.len()]);
 impl GivenNumbers {
     /// Adds the value of `number`.
     pub(super) fn set(&mut self, number: &Number, value: Sourced<u64>) {
-        for (place, of) in self.0.iter_mut().zip(&NUMBERS) {
-            if of == number {
-                *place = Some(value.clone());
-            }
+        let mut places = self.0.iter_mut().zip(&NUMBERS);
+        if let Some((place, _)) = places.find(|(_, of)| of.key == number.key) {
+            *place = Some(value);
         }
     }
 
@@ -179,10 +178,6 @@ mod tests {
                 number.key
             );
             assert_eq!(given.get::<u64>(number.key), number.most);
-        }
-        let limits = default.limits();
-        for kept in [limits.new_peers_burst, limits.icmp6_per_s] {
-            assert_ne!(kept, 0);
         }
     }
 

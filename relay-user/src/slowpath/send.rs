@@ -121,7 +121,9 @@ impl SendBatch {
                 }
                 _ => {
                     let (lost, left) = rest.split_at(refused);
-                    lost.iter().for_each(|datagram| failed(datagram, &error));
+                    for datagram in lost {
+                        failed(datagram, &error);
+                    }
                     rest = left;
                 }
             }

@@ -307,8 +307,8 @@ mod tests {
     fn a_datagram_the_kernel_refuses_is_reported_and_the_rest_is_sent() {
         let (a, a_addr) = socket();
         let mut out = SendBatch::default();
-        for payload in [&[1][..], &[0; 65_508], &[2]] {
-            out.push(a_addr.into(), 0, payload, UdpKind::Data);
+        for payload in [vec![1], vec![0; 65_508], vec![2]] {
+            out.push(a_addr.into(), 0, &payload, UdpKind::Data);
         }
         let mut refused = Vec::new();
         a.send(&mut out, |d, e| refused.push((d.len, e.raw_os_error())));

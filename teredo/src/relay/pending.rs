@@ -400,16 +400,20 @@ mod tests {
     fn a_peer_counts_against_its_origin_once_and_until_it_is_gone() {
         let mut peers = peers(8);
         for end in [
-            |peers: &mut PendingPeers, place| drop(peers.remove(place)),
-            |peers: &mut PendingPeers, place| drop(peers.rest(place, at(1))),
+            |peers: &mut PendingPeers, place| peers.remove(place),
+            |peers: &mut PendingPeers, place| peers.rest(place, at(1)),
         ] {
             let place = insert(&mut peers, 1, 2);
             assert_eq!(peers.unanswered(ORIGIN), 0);
             peers.set_overdue(place);
             peers.set_overdue(place);
             assert_eq!(peers.unanswered(ORIGIN), 1);
-            end(&mut peers, place);
+            let ended = end(&mut peers, place);
+            assert_eq!(ended.origin, Some(ORIGIN));
             assert_eq!(peers.unanswered(ORIGIN), 0);
+            if let Some(place) = peers.find(&peer(1)) {
+                peers.remove(place);
+            }
         }
     }
 }
