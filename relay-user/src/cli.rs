@@ -76,10 +76,14 @@ pub struct RelayFlags {
     #[arg(long, value_name = "CIDR")]
     pub allow_non_global: Vec<String>,
 
-    /// Peers the relay can trust at the same time, 1 to 67108864; about 100 bytes of kernel memory each.
+    /// Peers the relay can trust at the same time, 1 to 67108864; about 40 bytes of kernel memory each.
     /// [default: 1048576]
     #[arg(long, value_name = "N")]
     pub max_peers: Option<String>,
+
+    /// Bounds of the slow path.
+    #[command(flatten)]
+    pub numbers: NumberFlags,
 
     /// Control socket, which `status` and `peers` ask. [default: /run/shipworm/relay.sock]
     #[arg(long, value_name = "PATH")]
@@ -107,6 +111,91 @@ pub struct RelayFlags {
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Flags of `relay` and `check` that are whole numbers: how much of what the slow path holds and sends.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NumberFlags {
+    /// State machines of the slow path, 1 to 64: more let more cores work on new peers.
+    /// [default: 1]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<String>,
+
+    /// New peers that are probed a second, 1 to 10000000, in the long run.
+    /// [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub new_peers_per_s: Option<String>,
+
+    /// New peers that may come at once, 1 to 10000000.
+    /// [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub new_peers_burst: Option<String>,
+
+    /// Bubbles sent to one Teredo server a second, 1 to 10000000, in the long run.
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    pub server_bubbles_per_s: Option<String>,
+
+    /// Bubbles to one Teredo server that may go at once, 1 to 10000000.
+    /// [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub server_bubbles_burst: Option<String>,
+
+    /// Peers being probed or remembered as blocked, 1 to 16777216.
+    /// [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub pending_peers: Option<String>,
+
+    /// Peers without an answer that the hosts of one native /64 may ask for, 1 to 16777216.
+    /// [default: 64]
+    #[arg(long, value_name = "N")]
+    pub unanswered_per_source_prefix: Option<String>,
+
+    /// Packets that wait for one peer, 1 to 4096.
+    /// [default: 16]
+    #[arg(long, value_name = "N")]
+    pub queue_packets_per_peer: Option<String>,
+
+    /// Bytes that wait for one peer, 1280 to 16777216.
+    /// [default: 16384]
+    #[arg(long, value_name = "N")]
+    pub queue_bytes_per_peer: Option<String>,
+
+    /// Bytes that wait for all peers, 1280 to 4294967296.
+    /// [default: 8388608]
+    #[arg(long, value_name = "N")]
+    pub queue_bytes_total: Option<String>,
+
+    /// ICMPv6 errors sent a second, 0 to 1000000, in the long run.
+    /// [default: 10]
+    #[arg(long, value_name = "N")]
+    pub icmp6_per_s: Option<String>,
+
+    /// ICMPv6 errors that may go at once, 0 to 1000000.
+    /// [default: 10]
+    #[arg(long, value_name = "N")]
+    pub icmp6_burst: Option<String>,
+}
+
+impl NumberFlags {
+    /// What was given for each, in the order of the documentation.
+    pub fn texts(&self) -> [Option<&str>; 12] {
+        [
+            &self.shards,
+            &self.new_peers_per_s,
+            &self.new_peers_burst,
+            &self.server_bubbles_per_s,
+            &self.server_bubbles_burst,
+            &self.pending_peers,
+            &self.unanswered_per_source_prefix,
+            &self.queue_packets_per_peer,
+            &self.queue_bytes_per_peer,
+            &self.queue_bytes_total,
+            &self.icmp6_per_s,
+            &self.icmp6_burst,
+        ]
+        .map(Option::as_deref)
+    }
 }
 
 /// Flags of `status`.

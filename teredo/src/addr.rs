@@ -1,6 +1,7 @@
 //! Teredo addresses and the IPv4 addresses inside them (RFC 4380 4, RFC 5991 3.1).
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// UDP port of Teredo servers (RFC 4380 2.7).
@@ -63,8 +64,15 @@ pub struct ServerV4(pub Ipv4Addr);
 /// ```
 ///
 /// Flags are part of the identity: addresses that differ in them alone are different peers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TeredoAddr([u8; 16]);
+
+impl Hash for TeredoAddr {
+    /// Sixteen bytes at once: the derived implementation adds the length, which is always the same.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
 
 impl TeredoAddr {
     /// The service prefix, 2001:0000::/32 (RFC 4380 2.6). 32 bits: 2001:db8:: is not Teredo.

@@ -141,13 +141,13 @@ impl World {
                 } => {
                     assert!(may_send(to.ip), "{kind:?} to {to:?}");
                     assert_ne!(to.port, 0, "{kind:?}");
-                    payload::parse(&payload).expect("what we send parses");
+                    payload::parse(payload).expect("what we send parses");
                     if kind == UdpKind::Bubble {
-                        self.bubble = Some((to, payload));
+                        self.bubble = Some((to, payload.to_vec()));
                     }
                 }
                 Command::Forward { packet } => {
-                    let (header, _, tail) = ipv6::parse(&packet).expect("a whole packet");
+                    let (header, _, tail) = ipv6::parse(packet).expect("a whole packet");
                     assert!(tail.is_empty(), "trailers stay behind");
                     assert!(TeredoAddr::is_teredo(&header.source));
                     assert!(!TeredoAddr::is_teredo(&header.destination));

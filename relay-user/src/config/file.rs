@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::given::{Given, Origin, Sourced};
 use super::keys::{KEYS, nearest};
+use super::numbers::Number;
 use super::value::{self, Refusal};
 use crate::error::StartError;
 
@@ -39,10 +40,10 @@ fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
     entries.sort_by_key(|(key, _)| key.span().start);
 
     let mut given = Given::default();
-    for (key, item) in entries {
+    for (name, item) in entries {
         let entry = Entry {
             file: &file,
-            key: key.get_ref(),
+            key: name.get_ref(),
             item,
         };
         match entry.key {
@@ -58,9 +59,14 @@ fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
             "log" => given.log = Some(entry.choice()?),
             "log-format" => given.log_format = Some(entry.choice()?),
             "zero-copy" => given.zero_copy = Some(entry.boolean()?),
-            unknown => {
-                let line = file.line(key.span().start);
-                return Err(file.refuse(line, format!("unknown key {unknown:?}"), advice(unknown)));
+            key => {
+                if let Some(number) = Number::of(key) {
+                    let value = entry.integer(|n| number.judge(n))?;
+                    given.numbers.set(number, value);
+                    continue;
+                }
+                let line = file.line(name.span().start);
+                return Err(file.refuse(line, format!("unknown key {key:?}"), advice(key)));
             }
         }
     }
@@ -230,6 +236,8 @@ native-address = "2001:db8::1"
 datapath = "auto"
 allow-non-global = ["203.0.113.0/24"]
 max-peers = 65_536
+shards = 2
+icmp6-burst = 0
 socket = "/tmp/s"
 log = "debug"
 log-format = "json"
@@ -259,6 +267,8 @@ zero-copy = true
                 line: 7
             }
         );
+        assert_eq!(given.numbers.shards().get(), 2);
+        assert_eq!(given.numbers.limits().icmp6_burst, 0);
         assert_eq!(given.socket.expect("given").value, Path::new("/tmp/s"));
         assert_eq!(given.log.expect("given").value, Level::Debug);
         assert_eq!(given.log_format.expect("given").value, LogFormat::Json);

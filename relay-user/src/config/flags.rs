@@ -1,6 +1,7 @@
 //! Values from the command line.
 
 use super::given::{Given, Origin, Sourced};
+use super::numbers::{GivenNumbers, NUMBERS};
 use super::value::{self, Refusal};
 use crate::cli::RelayFlags;
 use crate::error::StartError;
@@ -24,6 +25,13 @@ fn one<T>(
 
 /// The flags of `relay`, each judged.
 pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
+    let mut numbers = GivenNumbers::default();
+    for (number, text) in NUMBERS.iter().zip(flags.numbers.texts()) {
+        if let Some(text) = text {
+            let value = one(number.key, text, |text| number.judge_text(text))?;
+            numbers.set(number, value);
+        }
+    }
     Ok(Given {
         iface: flags
             .iface
@@ -51,6 +59,7 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
             .as_deref()
             .map(|t| one("max-peers", t, value::max_peers_text))
             .transpose()?,
+        numbers,
         socket: flags
             .socket
             .as_deref()

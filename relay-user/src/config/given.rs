@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use teredo::relay::Ipv4Net;
 
+use super::numbers::GivenNumbers;
 use super::{Bind, DatapathChoice, Level, LogFormat};
 use crate::error::StartError;
 
@@ -65,6 +66,7 @@ pub(super) struct Given {
     pub(super) datapath: Option<Sourced<DatapathChoice>>,
     pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
     pub(super) max_peers: Option<Sourced<u32>>,
+    pub(super) numbers: GivenNumbers,
     pub(super) socket: Option<Sourced<PathBuf>>,
     pub(super) log: Option<Sourced<Level>>,
     pub(super) log_format: Option<Sourced<LogFormat>>,
@@ -84,6 +86,7 @@ impl Given {
             datapath: self.datapath.or(other.datapath),
             allow_non_global: list(self.allow_non_global, other.allow_non_global),
             max_peers: self.max_peers.or(other.max_peers),
+            numbers: self.numbers.or(other.numbers),
             socket: self.socket.or(other.socket),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),

@@ -54,8 +54,87 @@ pub const KEYS: &[Key] = &[
         name: "max-peers",
         form: "number of peers, 1 to 67108864",
         default: "1048576",
-        text: "Peers trusted at the same time. About 100 bytes of kernel memory each are taken at start. When the table is full, \
+        text: "Peers trusted at the same time. About 40 bytes of kernel memory each are taken at start. When the table is full, \
                new peers are dropped (`PeerTableFull`) and established ones keep working.",
+    },
+    Key {
+        name: "shards",
+        form: "number of shards, 1 to 64",
+        default: "1",
+        text: "State machines the slow path has, each with its own lock and part of the peers; more let more cores work on \
+               new peers. The limits below are shared out to them, rounded up, so that together they keep them; only what \
+               one NAT mapping gets (R-29) is counted by each.",
+    },
+    Key {
+        name: "new-peers-per-s",
+        form: "number of peers a second, 1 to 10000000",
+        default: "2000",
+        text: "New peers that are probed, in the long run (`NewPeerRateExceeded`). Each is remembered for two seconds, in \
+               40 bytes.",
+    },
+    Key {
+        name: "new-peers-burst",
+        form: "number of peers, 1 to 10000000",
+        default: "20000",
+        text: "New peers that may come at once.",
+    },
+    Key {
+        name: "server-bubbles-per-s",
+        form: "number of bubbles a second, 1 to 10000000",
+        default: "100",
+        text: "Bubbles sent to one Teredo server, in the long run (`BubbleRateExceeded`); a quarter is left to peers heard \
+               before.",
+    },
+    Key {
+        name: "server-bubbles-burst",
+        form: "number of bubbles, 1 to 10000000",
+        default: "20000",
+        text: "Bubbles to one server that may go at once.",
+    },
+    Key {
+        name: "pending-peers",
+        form: "number of peers, 1 to 16777216",
+        default: "65536",
+        text: "Peers being probed or remembered as blocked, 150 bytes each as they come. When they are as many, blocked \
+               ones are forgotten, then new peers dropped (`PeerTableFull`).",
+    },
+    Key {
+        name: "unanswered-per-source-prefix",
+        form: "number of peers, 1 to 16777216",
+        default: "64",
+        text: "Peers without an answer that the hosts of one native /64 may ask for at the same time \
+               (`SourcePrefixLimitExceeded`).",
+    },
+    Key {
+        name: "queue-packets-per-peer",
+        form: "number of packets, 1 to 4096",
+        default: "16",
+        text: "Packets that wait for one peer (`PeerQueueFull`).",
+    },
+    Key {
+        name: "queue-bytes-per-peer",
+        form: "number of bytes, 1280 to 16777216",
+        default: "16384",
+        text: "Bytes that wait for one peer (`PeerQueueFull`).",
+    },
+    Key {
+        name: "queue-bytes-total",
+        form: "number of bytes, 1280 to 4294967296",
+        default: "8388608",
+        text: "Bytes that wait for all peers (`QueueMemoryFull`). They stand in blocks of 128 bytes, so that small packets \
+               take up to three times as much memory.",
+    },
+    Key {
+        name: "icmp6-per-s",
+        form: "number of errors a second, 0 to 1000000",
+        default: "10",
+        text: "ICMPv6 errors sent, in the long run.",
+    },
+    Key {
+        name: "icmp6-burst",
+        form: "number of errors, 0 to 1000000",
+        default: "10",
+        text: "ICMPv6 errors that may go at once. 0: none at all.",
     },
     Key {
         name: "socket",
@@ -132,6 +211,24 @@ mod tests {
                 .form
                 .contains(&MAX_ALLOW_NON_GLOBAL.to_string())
         );
+    }
+
+    #[test]
+    fn the_packaged_example_has_every_key_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml");
+        let text = std::fs::read_to_string(path).expect("the example");
+        for key in KEYS {
+            let line = text
+                .lines()
+                .find(|line| {
+                    line.trim_start_matches('#')
+                        .starts_with(&format!("{} = ", key.name))
+                })
+                .unwrap_or_else(|| panic!("no {}", key.name));
+            if key.default.parse::<u64>().is_ok() {
+                assert_eq!(line, format!("#{} = {}", key.name, key.default));
+            }
+        }
     }
 
     #[test]

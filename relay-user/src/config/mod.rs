@@ -3,7 +3,7 @@
 //! ```text
 //! flags ─► flags.rs ─┐
 //!                    ├─► Given ─► settings.rs ─► RelaySettings ─► resolve.rs ─► Resolved
-//! file  ─► file.rs  ─┘   (value.rs judges each value; keys.rs names them)
+//! file  ─► file.rs  ─┘   (value.rs and numbers.rs judge each value; keys.rs names them)
 //! ```
 //!
 //! A [`RelaySettings`] is sound in itself; a [`Resolved`] fits this machine.
@@ -14,6 +14,7 @@ mod flags;
 mod given;
 mod keys;
 mod machine;
+mod numbers;
 mod resolve;
 mod settings;
 mod value;

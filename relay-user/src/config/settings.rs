@@ -1,12 +1,13 @@
 //! The validated settings of a relay.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use relay_common::{TableShape, maps};
 use teredo::addr::is_global_unicast;
-use teredo::relay::Ipv4Net;
+use teredo::relay::{Ipv4Net, Limits};
 
 use super::given::{Given, Sourced};
 use super::{DEFAULT_SOCKET, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, file, flags};
@@ -86,6 +87,10 @@ pub struct RelaySettings {
     pub allow_non_global: Vec<Ipv4Net>,
     /// Peers trusted at the same time, 1 to [`MAX_MAX_PEERS`](super::MAX_MAX_PEERS).
     pub max_peers: u32,
+    /// State machines the slow path has, for as many cores.
+    pub shards: NonZeroUsize,
+    /// Bounds of the relay, all shards together.
+    pub limits: Limits,
     /// Path of the control socket.
     pub socket: PathBuf,
     /// Least severity that is logged.
@@ -143,6 +148,8 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
             .map(|net| net.value)
             .collect(),
         max_peers: given.max_peers.map_or(maps::DEFAULT_MAX_PEERS, |n| n.value),
+        shards: given.numbers.shards(),
+        limits: given.numbers.limits(),
         socket: given
             .socket
             .map_or_else(|| PathBuf::from(DEFAULT_SOCKET), |path| path.value),
@@ -245,15 +252,19 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_lists_replace_lists() {
-        let file =
-            file("iface = [\"a\", \"b\"]\nmax-peers = 5\nlog = \"debug\"\nzero-copy = true\n");
+        let file = file(
+            "iface = [\"a\", \"b\"]\nmax-peers = 5\nshards = 3\npending-peers = 8\nlog = \"debug\"\nzero-copy = true\n",
+        );
         let mut flags = flags(&["c"]);
         flags.config = Some(file.path().to_owned());
         flags.max_peers = Some("7".to_owned());
         flags.zero_copy = Some(false);
+        flags.numbers.pending_peers = Some("9".to_owned());
         let settings = settings(&flags).expect("sound");
         assert_eq!(settings.ifaces, ["c"]);
         assert_eq!(settings.max_peers, 7);
+        assert_eq!(settings.limits.pending_peers, 9);
+        assert_eq!(settings.shards.get(), 3);
         assert_eq!(settings.log, Level::Debug);
         assert!(!settings.zero_copy);
     }
@@ -306,6 +317,12 @@ mod tests {
         let mut flags = flags(&["eth0"]);
         flags.max_peers = Some("0".to_owned());
         assert!(message(&flags).starts_with("relay: --max-peers 0: expected 1 to 67108864 peers"));
+        flags.max_peers = None;
+        flags.numbers.icmp6_burst = Some("x".to_owned());
+        assert_eq!(
+            message(&flags),
+            "relay: --icmp6-burst x: not a whole number (leave icmp6-burst out for 10)"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The peer table of a relay without a fast path.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
@@ -14,6 +15,10 @@ use super::peers::{Age, SweepStep};
 pub struct MemoryPeers {
     entries: Arc<Mutex<IndexMap<PeerKey, PeerEntry>>>,
     capacity: usize,
+    /// Chooses the shards.
+    hasher: RandomState,
+    /// Whether this handle sweeps. One does it for all shards: writing takes the lock in any case.
+    sweeps: bool,
     /// Entries this handle's sweep still has in front of it: it walks from the end to the
     /// beginning, so that the entry a removal moves into the gap is one already seen.
     ahead: usize,
@@ -25,6 +30,8 @@ impl MemoryPeers {
         Self {
             entries: Arc::default(),
             capacity: capacity as usize,
+            hasher: RandomState::new(),
+            sweeps: true,
             ahead: 0,
         }
     }
@@ -32,6 +39,21 @@ impl MemoryPeers {
     fn entries(&self) -> MutexGuard<'_, IndexMap<PeerKey, PeerEntry>> {
         // Every operation leaves the map whole, so a panic elsewhere does not spoil it.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which of `shards` shards `key` belongs to.
+    #[allow(clippy::cast_possible_truncation)] // Any bits of the hash will do.
+    pub fn shard_of(&self, key: PeerKey, shards: usize) -> usize {
+        self.hasher.hash_one(key) as usize % shards.max(1)
+    }
+
+    /// A handle for shard `shard`.
+    #[must_use]
+    pub fn for_shard(&self, shard: usize) -> Self {
+        Self {
+            sweeps: shard == 0,
+            ..self.clone()
+        }
     }
 
     /// The entry of `key`.
@@ -81,6 +103,10 @@ impl MemoryPeers {
     /// See [`Peers::sweep_step`](super::Peers::sweep_step).
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         let mut step = SweepStep::default();
+        if !self.sweeps {
+            step.wrapped = true;
+            return step;
+        }
         let mut entries = self.entries();
         let mut at = match self.ahead {
             0 => entries.len(),

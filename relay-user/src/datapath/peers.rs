@@ -58,8 +58,9 @@ impl SweepStep {
 
 /// The store of trusted peers. Clones are handles on the same store.
 ///
-/// One thread alone may write at a time; any may read. The fast path creates and removes nothing, it only
-/// refreshes when a peer was heard.
+/// One thread alone may write to an entry at a time: the one that runs its shard. Any may read. The fast
+/// path creates and removes nothing, it only refreshes when a
+/// peer was heard.
 #[derive(Clone, Debug)]
 pub enum Peers {
     /// The BPF map the fast path reads.
@@ -93,6 +94,24 @@ impl Peers {
         match self {
             Self::Bpf(peers) => peers.remove(key),
             Self::Memory(peers) => peers.remove(key),
+        }
+    }
+
+    /// Which of `shards` shards `key` belongs to. Peers cannot choose theirs.
+    pub fn shard_of(&self, key: PeerKey, shards: usize) -> usize {
+        match self {
+            Self::Bpf(peers) => peers.shard_of(key, shards),
+            Self::Memory(peers) => peers.shard_of(key, shards),
+        }
+    }
+
+    /// A handle that sweeps the part of shard `shard` of `shards`, and may write to its entries alone.
+    /// Counts and lists are those of the whole table.
+    #[must_use]
+    pub fn for_shard(&self, shard: usize, shards: usize) -> Self {
+        match self {
+            Self::Bpf(peers) => Self::Bpf(peers.for_shard(shard, shards)),
+            Self::Memory(peers) => Self::Memory(peers.for_shard(shard)),
         }
     }
 

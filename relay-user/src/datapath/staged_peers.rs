@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use relay_common::{PeerEntry, PeerKey, Ticks};
 use teredo::addr::TeredoAddr;
 use teredo::relay::{PeerTable, TableFull, Trusted};
-use tracing::warn;
+use tracing::debug;
 
 use super::peers::{Peers, SweepStep};
 
@@ -34,7 +34,7 @@ struct Staged {
 }
 
 impl StagedPeers {
-    /// A view on `store`, which nobody else may write to.
+    /// A view on `store`; nobody else may write to the entries this one writes to.
     pub fn new(store: Peers) -> Self {
         Self {
             store,
@@ -66,9 +66,9 @@ impl StagedPeers {
     pub fn publish(&mut self) {
         self.asked.set(None);
         for (key, staged) in self.staged.drain() {
-            // Room was reserved when it was staged; without it the peer is unknown again.
+            // Where no place is left, or another shard took the last, the peer is unknown again.
             if self.store.insert(key, staged.entry).is_err() {
-                warn!(peer = %TeredoAddr::from(key), "the peer table lost its room for a peer");
+                debug!(peer = %TeredoAddr::from(key), "the peer table has no place for a peer");
             }
         }
         self.new = 0;

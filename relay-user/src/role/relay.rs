@@ -24,9 +24,10 @@ use crate::control::{self, Ask, Server};
 use crate::datapath::{Datapath, NextHopKeeper, StagedPeers};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
-use crate::slowpath::engine::{Outlets, SlowPath};
+use crate::slowpath::engine::Outlets;
 use crate::slowpath::front_ends;
 use crate::slowpath::icmp6::ErrorSocket;
+use crate::slowpath::shards::SlowPath;
 use crate::slowpath::tun::{self, TUN_NAME, Tun};
 use crate::slowpath::udp::ServiceSocket;
 use crate::slowpath::xsk::PuntSocket;
@@ -154,18 +155,23 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     let mut warnings = std::mem::take(&mut fast.warnings);
     warnings.extend(forwarding_warning());
 
-    let peers = StagedPeers::new(fast.peers(settings.max_peers));
     let receiver = service.try_clone().map_err(|error| no_thread(&error))?;
     let watches = fast.punts.iter().map(PuntSocket::watch).collect();
-    let slow = Arc::new(SlowPath::new(
-        Relay::new(config, peers, random()?),
-        Outlets {
-            service,
-            tun: Arc::clone(&tun),
-            errors,
-        },
-        watches,
-    ));
+    let store = fast.peers(settings.max_peers);
+    let outlets = Outlets {
+        service: Arc::new(service),
+        tun: Arc::clone(&tun),
+        errors: Arc::new(errors),
+    };
+    let shards = settings.shards.get();
+    config.limits = settings.limits.shared_by(settings.shards);
+    let relays = (0..shards)
+        .map(|shard| {
+            let peers = StagedPeers::new(store.for_shard(shard, shards));
+            Ok(Relay::new(config.clone(), peers, random()?))
+        })
+        .collect::<Result<_, StartError>>()?;
+    let slow = Arc::new(SlowPath::new(relays, store, &outlets, watches));
     let (asks, asked) = control::asks();
     let desk = StatusDesk {
         started: Instant::now(),
@@ -189,7 +195,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     };
     running.set_own_ipv4(&snapshot);
     running
-        .start_workers(fast.punts, receiver)
+        .start_workers(fast.punts, shards, receiver)
         .and_then(|()| {
             // Ends by itself when the control socket is closed.
             let thread = thread::Builder::new().name("status".into());
@@ -215,11 +221,18 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
 }
 
 impl Running {
-    fn start_workers(&mut self, punts: Vec<PuntSocket>, receiver: ServiceSocket) -> io::Result<()> {
-        if !punts.is_empty() {
+    fn start_workers(
+        &mut self,
+        punts: Vec<PuntSocket>,
+        shards: usize,
+        receiver: ServiceSocket,
+    ) -> io::Result<()> {
+        for (worker, sockets) in share(punts, shards).into_iter().enumerate() {
             let slow = Arc::clone(&self.slow);
             self.workers
-                .start("punts", move |stop| front_ends::punts(punts, &slow, stop))?;
+                .start(&format!("punts-{worker}"), move |stop| {
+                    front_ends::punts(sockets, &slow, stop)
+                })?;
         }
         if let Some(events) = self.datapath.as_mut().and_then(Datapath::probes) {
             let slow = Arc::clone(&self.slow);
@@ -347,6 +360,16 @@ fn forwarding_warning() -> Option<String> {
         warn!("{text}");
         text.to_owned()
     })
+}
+
+/// Deals numbered things out to at most `ways`, none of which gets nothing.
+fn share<T>(things: Vec<T>, ways: usize) -> Vec<Vec<(usize, T)>> {
+    let ways = ways.min(things.len());
+    let mut shares: Vec<Vec<(usize, T)>> = (0..ways).map(|_| Vec::new()).collect();
+    for (number, thing) in things.into_iter().enumerate() {
+        shares[number % ways].push((number, thing));
+    }
+    shares
 }
 
 fn no_thread(error: &io::Error) -> StartError {

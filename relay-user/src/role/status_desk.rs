@@ -16,7 +16,7 @@ use crate::control::Ask;
 use crate::datapath::{CounterReader, Datapath, NextHops};
 use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
-use crate::slowpath::engine::{PeerLists, SlowPath};
+use crate::slowpath::shards::{PeerLists, SlowPath};
 use crate::slowpath::xsk::PuntCounters;
 use crate::status::{
     self, Count, Icmp6Counts, Interface, Latencies, PeerCounts, PeerRow, PeerState, Peers,

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use crate::slowpath::engine::Broken;
+use crate::slowpath::shards::Broken;
 
 /// Names of threads that ended although nobody told them to.
 pub(super) type Ended = mpsc::UnboundedReceiver<String>;

@@ -10,9 +10,10 @@ use relay_common::Reason;
 use teredo::relay::Hop;
 use tracing::{error, warn};
 
-use super::engine::{Broken, Front, Input, SlowPath};
+use super::engine::Input;
 use super::frame::{self, Frame};
 use super::poll::{STOP_CHECK, wait_any_readable, wait_readable};
+use super::shards::{Broken, Front, SlowPath};
 use super::tun::{Tun, TunBatch};
 use super::udp::{ReceiveBatch, ServiceSocket};
 use super::xsk::PuntSocket;
@@ -22,12 +23,16 @@ use crate::datapath::ProbeEvents;
 /// within that time, and a sleeping thread would meet it late, with cold caches.
 const LINGER: Duration = Duration::from_micros(200);
 
-/// Serves the punt sockets until `stop`. When one fails, its queue's frames come by the kernel's way.
+/// Serves punt sockets, each with its number as [`Front::Punt`], until `stop`. When one fails, its queue's frames come
+/// by the kernel's way.
 ///
 /// # Errors
 /// [`Broken`]: the relay must end.
-pub fn punts(sockets: Vec<PuntSocket>, slow: &SlowPath, stop: &AtomicBool) -> Result<(), Broken> {
-    let mut sockets: Vec<_> = sockets.into_iter().enumerate().collect();
+pub fn punts(
+    mut sockets: Vec<(usize, PuntSocket)>,
+    slow: &SlowPath,
+    stop: &AtomicBool,
+) -> Result<(), Broken> {
     let mut busy_at = Instant::now();
     while !stop.load(Relaxed) {
         let mut frames = 0;

@@ -31,6 +31,12 @@ impl Latency {
         self.0.saturating_record_n(micros, samples);
     }
 
+    /// Adds all that `other` recorded.
+    pub fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so there is nothing to refuse.
+        let _ = self.0.add(&other.0);
+    }
+
     /// The figures so far.
     pub fn percentiles(&self) -> Percentiles {
         let at = |q| self.0.value_at_quantile(q);
@@ -54,6 +60,16 @@ mod tests {
         let mut latency = Latency::default();
         latency.record(Duration::from_secs(1), 0);
         assert_eq!(latency.percentiles(), Percentiles::default());
+    }
+
+    #[test]
+    fn sums_have_the_samples_of_both() {
+        let (mut sum, mut other) = (Latency::default(), Latency::default());
+        sum.record(Duration::from_micros(10), 1);
+        other.record(Duration::from_micros(30), 2);
+        sum.add(&other);
+        let p = sum.percentiles();
+        assert_eq!((p.count, p.p50, p.max), (3, 30, 30));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The slow path: everything that needs a decision, memory or a timer.
 //!
 //! ```text
-//! AF_XDP (xsk, frame) ─┐              ┌─ engine ────────┐      ┌─► service socket (udp)
+//! AF_XDP (xsk, frame) ─┐              ┌─ shards, engine ┐      ┌─► service socket (udp)
 //! service socket (udp) ┼─ front_ends ─► teredo::relay    ├─ send ┼─► TUN device (tun)
-//! TUN device (tun)     ─┤              │ under one lock   │      └─► ICMPv6 socket (icmp6)
+//! TUN device (tun)     ─┤              │ under its lock   │      └─► ICMPv6 socket (icmp6)
 //! probe requests       ─┘              └─────────────────┘
 //! ```
 
@@ -14,6 +14,8 @@ pub mod front_ends;
 pub mod icmp6;
 pub mod latency;
 pub mod poll;
+pub mod send;
+pub mod shards;
 pub mod tun;
 pub mod udp;
 pub mod xsk;

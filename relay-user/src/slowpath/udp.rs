@@ -9,8 +9,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::poll::wait_readable;
+use super::send::{Datagram, SendBatch};
 
-/// Datagrams moved by one system call.
+/// Datagrams received by one system call.
 pub const BATCH: usize = 64;
 
 /// Largest UDP payload over IPv4 (PROTOCOL 2.9): the kernel hands over reassembled datagrams of any size.
@@ -19,7 +20,7 @@ const PAYLOAD_MAX: usize = 65_507;
 /// Asked of the kernel for both directions, so that a burst of answers waits instead of being lost.
 const SOCKET_BUFFER_BYTES: usize = 16 << 20;
 
-/// Room for one control message that holds an `int` or a byte (TOS).
+/// Room for the control messages of one datagram, in either direction: TOS byte and segment length.
 const CONTROL_LEN: usize = 64;
 
 /// The UDP socket of the relay.
@@ -66,30 +67,17 @@ impl ServiceSocket {
     /// # Errors
     /// Those of `recvmmsg`.
     pub fn receive(&self, batch: &mut ReceiveBatch, timeout: Duration) -> io::Result<usize> {
-        batch.received = 0;
-        if !wait_readable(self.0.as_fd(), timeout)? {
-            return Ok(0);
-        }
         batch.received = batch.receive_from(self.0.as_fd())?;
+        if batch.received == 0 && wait_readable(self.0.as_fd(), timeout)? {
+            batch.received = batch.receive_from(self.0.as_fd())?;
+        }
         Ok(batch.received)
     }
 
-    /// Sends every datagram of `batch` in order and empties it. `failed` is told which ones the kernel refused, and why.
-    pub fn send(&self, batch: &mut SendBatch, mut failed: impl FnMut(&Datagram, io::Error)) {
-        let mut done = 0;
-        while done < batch.0.len() {
-            let end = batch.0.len().min(done + BATCH);
-            match send_some(self.0.as_fd(), &batch.0[done..end]) {
-                Ok(sent) => done += sent,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // sendmmsg reports an error only for the first datagram it could not send.
-                    failed(&batch.0[done], error);
-                    done += 1;
-                }
-            }
-        }
-        batch.0.clear();
+    /// Sends every datagram of `batch` and empties it; those to one destination leave in order. `failed` is told which
+    /// ones the kernel refused, and why.
+    pub fn send(&self, batch: &mut SendBatch, failed: impl FnMut(&Datagram, &io::Error)) {
+        batch.send_through(self.0.as_fd(), failed);
     }
 }
 
@@ -118,49 +106,21 @@ fn set_int(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()>
 }
 
 #[allow(clippy::cast_possible_truncation)]
-const fn socklen<T>() -> libc::socklen_t {
+pub(super) const fn socklen<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
-}
-
-/// A datagram on its way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// Destination.
-    pub to: SocketAddrV4,
-    /// TOS byte.
-    pub tos: u8,
-    /// UDP payload.
-    pub payload: Vec<u8>,
-    /// What the caller wants to know again when the kernel refuses it.
-    pub kind: teredo::relay::UdpKind,
-}
-
-/// Datagrams waiting for [`ServiceSocket::send`].
-#[derive(Debug, Default)]
-pub struct SendBatch(Vec<Datagram>);
-
-impl SendBatch {
-    /// Adds one at the end.
-    pub fn push(&mut self, datagram: Datagram) {
-        self.0.push(datagram);
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Control([u8; CONTROL_LEN]);
+pub(super) struct Control([u8; CONTROL_LEN]);
 
-fn to_sockaddr(a: SocketAddrV4) -> libc::sockaddr_in {
+impl Default for Control {
+    fn default() -> Self {
+        Self([0; CONTROL_LEN])
+    }
+}
+
+pub(super) fn to_sockaddr(a: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
         sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap_or(0),
         sin_port: a.port().to_be(),
@@ -171,62 +131,30 @@ fn to_sockaddr(a: SocketAddrV4) -> libc::sockaddr_in {
     }
 }
 
-fn send_some(fd: BorrowedFd<'_>, datagrams: &[Datagram]) -> io::Result<usize> {
-    let mut addresses: Vec<libc::sockaddr_in> =
-        datagrams.iter().map(|d| to_sockaddr(d.to)).collect();
-    let mut vectors: Vec<libc::iovec> = datagrams
-        .iter()
-        .map(|d| libc::iovec {
-            iov_base: d.payload.as_ptr().cast_mut().cast(),
-            iov_len: d.payload.len(),
-        })
-        .collect();
-    let mut controls = vec![Control([0; CONTROL_LEN]); datagrams.len()];
-    // SAFETY: mmsghdr is plain data for which all zero bits are valid.
-    let mut messages: Vec<libc::mmsghdr> = vec![unsafe { mem::zeroed() }; datagrams.len()];
-    for (i, message) in messages.iter_mut().enumerate() {
-        let header = &mut message.msg_hdr;
-        header.msg_name = (&raw mut addresses[i]).cast();
-        header.msg_namelen = socklen::<libc::sockaddr_in>();
-        header.msg_iov = &raw mut vectors[i];
-        header.msg_iovlen = 1;
-        if datagrams[i].tos != 0 {
-            header.msg_control = (&raw mut controls[i]).cast();
-            // SAFETY: `controls[i]` has room for one int and is aligned for a header.
-            unsafe {
-                header.msg_controllen = libc::CMSG_SPACE(socklen::<i32>()) as usize;
-                let control = libc::CMSG_FIRSTHDR(header);
-                (*control).cmsg_level = libc::IPPROTO_IP;
-                (*control).cmsg_type = libc::IP_TOS;
-                (*control).cmsg_len = libc::CMSG_LEN(socklen::<i32>()) as usize;
-                libc::CMSG_DATA(control)
-                    .cast::<i32>()
-                    .write_unaligned(i32::from(datagrams[i].tos));
-            }
-        }
-    }
-    let count = libc::c_uint::try_from(messages.len()).unwrap_or(libc::c_uint::MAX);
-    // SAFETY: every header points at the vectors above, which live until the call returns.
-    let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-}
-
 /// Buffers for [`ServiceSocket::receive`].
 pub struct ReceiveBatch {
     buffers: Vec<Vec<u8>>,
     lengths: [usize; BATCH],
-    sources: [libc::sockaddr_in; BATCH],
+    sources: Box<[libc::sockaddr_in; BATCH]>,
     tos: [u8; BATCH],
+    vectors: Box<[libc::iovec; BATCH]>,
+    controls: Box<[Control; BATCH]>,
+    messages: Box<[libc::mmsghdr; BATCH]>,
     received: usize,
 }
 
 impl Default for ReceiveBatch {
     fn default() -> Self {
+        // SAFETY: mmsghdr, iovec and sockaddr_in are plain data for which all zero bits are valid.
+        let (messages, vectors, sources) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
         Self {
             buffers: (0..BATCH).map(|_| vec![0; PAYLOAD_MAX]).collect(),
             lengths: [0; BATCH],
-            sources: [to_sockaddr(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)); BATCH],
+            sources: Box::new(sources),
             tos: [0; BATCH],
+            vectors: Box::new(vectors),
+            controls: Box::new([Control::default(); BATCH]),
+            messages: Box::new(messages),
             received: 0,
         }
     }
@@ -254,31 +182,26 @@ impl ReceiveBatch {
     }
 
     fn receive_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut controls = [Control([0; CONTROL_LEN]); BATCH];
-        let mut vectors: Vec<libc::iovec> = self
-            .buffers
-            .iter_mut()
-            .map(|b| libc::iovec {
-                iov_base: b.as_mut_ptr().cast(),
-                iov_len: b.len(),
-            })
-            .collect();
-        // SAFETY: mmsghdr is plain data for which all zero bits are valid.
-        let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (i, message) in messages.iter_mut().enumerate() {
+        self.received = 0;
+        for (i, message) in self.messages.iter_mut().enumerate() {
+            let buffer = &mut self.buffers[i];
+            self.vectors[i] = libc::iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len(),
+            };
             let header = &mut message.msg_hdr;
             header.msg_name = (&raw mut self.sources[i]).cast();
             header.msg_namelen = socklen::<libc::sockaddr_in>();
-            header.msg_iov = &raw mut vectors[i];
+            header.msg_iov = &raw mut self.vectors[i];
             header.msg_iovlen = 1;
-            header.msg_control = (&raw mut controls[i]).cast();
+            header.msg_control = (&raw mut self.controls[i]).cast();
             header.msg_controllen = CONTROL_LEN;
         }
-        // SAFETY: every header points at buffers that live until the call returns.
+        // SAFETY: every header was just pointed at buffers of `self`, which is borrowed until the call returns.
         let received = unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
-                messages.as_mut_ptr(),
+                self.messages.as_mut_ptr(),
                 libc::c_uint::try_from(BATCH).unwrap_or(0),
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
@@ -286,13 +209,12 @@ impl ReceiveBatch {
         };
         let Ok(received) = usize::try_from(received) else {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock {
-                Ok(0)
-            } else {
-                Err(error)
+            return match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+                _ => Err(error),
             };
         };
-        for (i, message) in messages.iter().enumerate().take(received) {
+        for (i, message) in self.messages.iter().enumerate().take(received) {
             self.lengths[i] = usize::try_from(message.msg_len)
                 .unwrap_or(0)
                 .min(PAYLOAD_MAX);
@@ -319,6 +241,7 @@ fn tos_of(header: &libc::msghdr) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use teredo::addr::Mapped;
     use teredo::relay::UdpKind;
 
     fn socket() -> (ServiceSocket, SocketAddrV4) {
@@ -327,13 +250,16 @@ mod tests {
         (socket, local)
     }
 
-    fn datagram(to: SocketAddrV4, tos: u8, payload: Vec<u8>) -> Datagram {
-        Datagram {
-            to,
-            tos,
-            payload,
-            kind: UdpKind::Data,
+    /// The next `count` datagrams.
+    fn received(socket: &ServiceSocket, count: usize) -> Vec<(SocketAddrV4, u8, Vec<u8>)> {
+        let mut batch = ReceiveBatch::default();
+        let mut all = Vec::new();
+        while all.len() < count {
+            let more = socket.receive(&mut batch, Duration::from_secs(5)).unwrap();
+            assert_ne!(more, 0, "lost {}", all.len());
+            all.extend(batch.iter().map(|(from, tos, p)| (from, tos, p.to_vec())));
         }
+        all
     }
 
     #[test]
@@ -341,26 +267,39 @@ mod tests {
         let (a, a_addr) = socket();
         let (b, b_addr) = socket();
         let mut out = SendBatch::default();
+        let mut sent = Vec::new();
         for i in 0..200_u8 {
-            out.push(datagram(b_addr, i & 0xfc | 2, vec![i; usize::from(i)]));
+            let (tos, payload) = (i & 0xfc | 2, vec![i; usize::from(i)]);
+            out.push(b_addr.into(), tos, &payload, UdpKind::Data);
+            sent.push((a_addr, tos, payload));
         }
         a.send(&mut out, |d, e| panic!("{d:?}: {e}"));
         assert!(out.is_empty());
-        let mut batch = ReceiveBatch::default();
-        let mut next = 0_u8;
-        while next < 200 {
-            assert_ne!(
-                b.receive(&mut batch, Duration::from_secs(5)).unwrap(),
-                0,
-                "lost {next}"
-            );
-            for (source, tos, payload) in batch.iter() {
-                assert_eq!(
-                    (source, tos, payload),
-                    (a_addr, next & 0xfc | 2, &vec![next; usize::from(next)][..])
-                );
-                next += 1;
-            }
+        assert_eq!(received(&b, 200), sent);
+    }
+
+    #[test]
+    fn bubbles_to_many_servers_arrive_one_by_one_whatever_stands_between_them() {
+        let (a, a_addr) = socket();
+        let servers = [socket(), socket()];
+        let mut out = SendBatch::default();
+        let mut sent = [Vec::new(), Vec::new()];
+        for i in 0..600_u16 {
+            let to = usize::from(i % 2);
+            // Some are longer than others, and some are no bubbles.
+            let mut payload = vec![7; if i % 100 == 0 { 40 } else { 46 }];
+            payload[..2].copy_from_slice(&i.to_be_bytes());
+            let kind = if i % 50 == 3 {
+                UdpKind::Queued
+            } else {
+                UdpKind::Bubble
+            };
+            out.push(servers[to].1.into(), 0, &payload, kind);
+            sent[to].push((a_addr, 0, payload));
+        }
+        a.send(&mut out, |d, e| panic!("{d:?}: {e}"));
+        for ((server, _), sent) in servers.iter().zip(sent) {
+            assert_eq!(received(server, sent.len()), sent);
         }
     }
 
@@ -368,19 +307,29 @@ mod tests {
     fn a_datagram_the_kernel_refuses_is_reported_and_the_rest_is_sent() {
         let (a, a_addr) = socket();
         let mut out = SendBatch::default();
-        out.push(datagram(a_addr, 0, vec![1]));
-        out.push(datagram(a_addr, 0, vec![0; 65_508]));
-        out.push(datagram(a_addr, 0, vec![2]));
+        for payload in [vec![1], vec![0; 65_508], vec![2]] {
+            out.push(a_addr.into(), 0, &payload, UdpKind::Data);
+        }
         let mut refused = Vec::new();
-        a.send(&mut out, |d, e| {
-            refused.push((d.payload.len(), e.raw_os_error()));
-        });
+        a.send(&mut out, |d, e| refused.push((d.len, e.raw_os_error())));
         assert_eq!(refused, [(65_508, Some(libc::EMSGSIZE))]);
-        let mut batch = ReceiveBatch::default();
-        assert_eq!(a.receive(&mut batch, Duration::from_secs(5)).unwrap(), 2);
-        assert_eq!(
-            batch.iter().map(|(_, _, p)| p[0]).collect::<Vec<_>>(),
-            [1, 2]
-        );
+        let payloads: Vec<u8> = received(&a, 2).iter().map(|(_, _, p)| p[0]).collect();
+        assert_eq!(payloads, [1, 2]);
+    }
+
+    #[test]
+    fn bubbles_that_cannot_be_routed_are_reported_one_by_one() {
+        let (a, _) = socket();
+        let mut out = SendBatch::default();
+        let nowhere = Mapped {
+            ip: Ipv4Addr::BROADCAST,
+            port: 3544,
+        };
+        for _ in 0..3 {
+            out.push(nowhere, 0, &[0; 40], UdpKind::Bubble);
+        }
+        let mut refused = 0;
+        a.send(&mut out, |_, _| refused += 1);
+        assert_eq!(refused, 3);
     }
 }

@@ -37,8 +37,9 @@ const BUFFERS: u32 = 8192;
 /// The rings of the transmit side, which are not used but must be there.
 const UNUSED_RING: u32 = 64;
 
-/// Frames taken from the ring at once.
-const BATCH_MAX: usize = 64;
+/// Frames taken from the ring at once. The more, the fewer system calls for what they cause, and the longer the first of
+/// them waits for the last: about 0.1 ms.
+const BATCH_MAX: usize = 256;
 
 /// How often the kernel's drop counters are read.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,10 +1,11 @@
 //! A client towards native IPv6.
 
-use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
-use super::command::{Command, UdpKind};
+use super::command::UdpKind;
+use super::outbox::Order;
 use super::peer::Phase;
+use super::pending::Place;
 use super::table::PeerTable;
 use super::{Relay, Trusted};
 use crate::addr::{Mapped, TeredoAddr};
@@ -80,14 +81,15 @@ impl<T: PeerTable> Relay<T> {
             return Err(Fate::TrailerMalformed);
         }
         let entry = self.trusted(&peer);
-        if entry.is_none() && self.pending.get(&peer).is_none() {
+        let place = self.pending.find(&peer);
+        if entry.is_none() && place.is_none() {
             return Err(Fate::PeerUnknown);
         }
         let bubble = is_bubble.then_some((header, &trailers));
-        if !self.may_speak(now, &peer, outer, entry, bubble) {
+        if !self.may_speak(now, &peer, outer, entry, place, bubble) {
             return Err(Fate::OuterSourceMismatch);
         }
-        self.trust(now, &peer, outer);
+        self.trust(now, &peer, place, outer);
         if is_bubble {
             if entry.is_some()
                 && received.origin.is_none()
@@ -107,6 +109,7 @@ impl<T: PeerTable> Relay<T> {
         peer: &TeredoAddr,
         outer: Mapped,
         entry: Option<Trusted>,
+        place: Option<Place>,
         bubble: Option<(&Ipv6Header, &Trailers)>,
     ) -> bool {
         if !self.policy.may_send(outer.ip) {
@@ -118,9 +121,8 @@ impl<T: PeerTable> Relay<T> {
         let Some((header, trailers)) = bubble else {
             return false;
         };
-        let asked = self
-            .pending
-            .get(peer)
+        let asked = place
+            .map(|place| self.pending.get(place))
             .filter(|pending| pending.phase == Phase::Probing);
         let sent = asked.and_then(|pending| pending.nonce);
         self.cookies.is_answered(now, peer, &header.destination)
@@ -135,15 +137,15 @@ impl<T: PeerTable> Relay<T> {
         if has_routing_header_0(header.next_header, received.body) {
             return Err(Fate::RoutingHeaderType0);
         }
-        let mut packet: Vec<u8> = received.packet.to_vec();
         let class = ecn::decapsulate(tos, header.traffic_class())?;
+        self.outbox.pen().extend_from_slice(received.packet);
         if class != header.traffic_class()
-            && let [first, second, ..] = packet.as_mut_slice()
+            && let [first, second, ..] = self.outbox.draft()
         {
             *first = *first & 0xf0 | class >> 4;
             *second = *second & 0x0f | class << 4;
         }
-        self.commands.push_back(Command::Forward { packet });
+        self.outbox.order(Order::Forward);
         Ok(Fate::Decapsulated)
     }
 
@@ -158,10 +160,15 @@ impl<T: PeerTable> Relay<T> {
             ..Trailers::default()
         };
         self.counts.advertisements_sent += 1;
-        self.commands.push_back(Command::SendUdp {
+        bubble::write(
+            request.destination,
+            request.source,
+            &trailers,
+            self.outbox.pen(),
+        );
+        self.outbox.order(Order::SendUdp {
             to,
             tos: 0,
-            payload: bubble::build(request.destination, request.source, &trailers),
             kind: UdpKind::Bubble,
         });
     }

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
+use core::num::NonZeroUsize;
 use core::time::Duration;
+
+use super::peer::BUBBLE_INTERVAL;
 
 /// How a native packet reached the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,41 @@ pub struct Limits {
     pub cookie_epoch: Duration,
 }
 
+impl Limits {
+    /// Bubbles that can be younger than [`BUBBLE_INTERVAL`](super::BUBBLE_INTERVAL): those of new peers, and one
+    /// for each peer that is being probed.
+    pub(super) fn recent_bubbles(&self) -> usize {
+        let per_interval = BUBBLE_INTERVAL
+            .as_secs()
+            .saturating_mul(self.new_peers_per_s.into())
+            .saturating_add(self.new_peers_burst.into());
+        usize::try_from(per_interval)
+            .unwrap_or(usize::MAX)
+            .saturating_add(self.pending_peers)
+    }
+
+    /// The part of each bound that one of `shards` relays gets which serve different peers beside each other, so that
+    /// together they keep the bound, rounded up to a whole for each. What holds for a single peer stays.
+    #[must_use]
+    pub fn shared_by(&self, shards: NonZeroUsize) -> Self {
+        let size = |total: usize| total.div_ceil(shards.get());
+        let ways = u32::try_from(shards.get()).unwrap_or(u32::MAX);
+        let rate = |total: u32| total.div_ceil(ways);
+        Self {
+            pending_peers: size(self.pending_peers),
+            queue_bytes_total: size(self.queue_bytes_total),
+            new_peers_per_s: rate(self.new_peers_per_s),
+            new_peers_burst: rate(self.new_peers_burst),
+            server_bubbles_per_s: rate(self.server_bubbles_per_s),
+            server_bubbles_burst: rate(self.server_bubbles_burst),
+            unanswered_per_source_prefix: rate(self.unanswered_per_source_prefix),
+            icmp6_per_s: rate(self.icmp6_per_s),
+            icmp6_burst: rate(self.icmp6_burst),
+            ..*self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -118,5 +156,30 @@ impl Default for Limits {
             icmp6_burst: 10,
             cookie_epoch: Duration::from_mins(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_together_keep_every_bound_and_one_alone_has_all_of_it() {
+        let limits = Limits::default();
+        let ways = |n| NonZeroUsize::new(n).expect("not zero");
+        assert_eq!(limits.shared_by(ways(1)), limits);
+        let third = limits.shared_by(ways(3));
+        assert_eq!(third.new_peers_per_s, 667);
+        assert_eq!(third.pending_peers, 21_846);
+        assert_eq!(third.queue_bytes_per_peer, limits.queue_bytes_per_peer);
+        let none = Limits {
+            icmp6_per_s: 0,
+            ..limits
+        };
+        assert_eq!(
+            none.shared_by(ways(3)).icmp6_per_s,
+            0,
+            "nothing stays nothing"
+        );
     }
 }

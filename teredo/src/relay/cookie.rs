@@ -18,14 +18,12 @@ fn keyed(key: [u8; 32]) -> HmacSha256 {
 }
 
 /// An independent key for one purpose.
-fn derive(seed: [u8; 32], purpose: &[u8]) -> HmacSha256 {
-    keyed(
-        keyed(seed)
-            .chain_update(purpose)
-            .finalize()
-            .into_bytes()
-            .into(),
-    )
+pub(super) fn derive(seed: [u8; 32], purpose: &[u8]) -> [u8; 32] {
+    keyed(seed)
+        .chain_update(purpose)
+        .finalize()
+        .into_bytes()
+        .into()
 }
 
 /// Link-local sources of bubbles, which only somebody who saw the bubble can answer to.
@@ -44,7 +42,7 @@ pub(super) struct Cookies {
 impl Cookies {
     pub(super) fn new(seed: [u8; 32], epoch: Duration) -> Self {
         Self {
-            mac: derive(seed, b"cookie"),
+            mac: keyed(derive(seed, b"cookie")),
             epoch: epoch.max(Duration::from_secs(1)),
         }
     }
@@ -109,7 +107,7 @@ pub(super) struct Nonces {
 impl Nonces {
     pub(super) fn new(seed: [u8; 32]) -> Self {
         let mut nonces = Self {
-            mac: derive(seed, b"nonce"),
+            mac: keyed(derive(seed, b"nonce")),
             counter: 0,
             block: [0; 4 * NONCES_A_BLOCK],
             drawn: 0,

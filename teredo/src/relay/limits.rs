@@ -1,8 +1,13 @@
 //! Rates and counts that keep a relay from being made a reflector.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use core::hash::Hash;
 use core::time::Duration;
 
+use hashbrown::HashMap;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+
+use super::keyed::Keyed;
 use crate::Instant;
 
 /// `burst` at once, then one per `interval`.
@@ -63,23 +68,27 @@ impl Bucket {
     }
 }
 
+/// Buckets looked at, to forget full ones, whenever one is asked: more than can come in between.
+const LOOKED_AT: usize = 2;
+
 /// A token bucket per key. A bucket that is full again is forgotten, so what is kept is bounded
 /// by what was taken lately, and by `capacity` in any case.
 #[derive(Debug)]
 pub(super) struct Buckets<K> {
     rate: Rate,
     capacity: usize,
-    full_at: BTreeMap<K, Instant>,
-    order: BTreeSet<(Instant, K)>,
+    full_at: IndexMap<K, Instant, Keyed>,
+    /// Where the search for full buckets goes on. It goes round.
+    hand: usize,
 }
 
-impl<K: Ord + Copy> Buckets<K> {
-    pub(super) const fn new(rate: Rate, capacity: usize) -> Self {
+impl<K: Hash + Eq + Copy> Buckets<K> {
+    pub(super) const fn new(rate: Rate, capacity: usize, hasher: Keyed) -> Self {
         Self {
             rate,
             capacity,
-            full_at: BTreeMap::new(),
-            order: BTreeSet::new(),
+            full_at: IndexMap::with_hasher(hasher),
+            hand: 0,
         }
     }
 
@@ -94,16 +103,24 @@ impl<K: Ord + Copy> Buckets<K> {
 
     /// Takes a token of `key` if there is one.
     pub(super) fn take(&mut self, now: Instant, key: K) -> bool {
-        if !self.is_ready(now, key, 0) {
-            return false;
+        if self.len() == self.capacity {
+            self.forget(now);
         }
-        let full_at = self.full_at.get(&key).copied().unwrap_or(now);
-        if let Some(next) = self.rate.take(full_at, now, 0) {
-            self.order.remove(&(full_at, key));
-            self.order.insert((next, key));
-            self.full_at.insert(key, next);
+        let has_room = self.len() < self.capacity;
+        match self.full_at.entry(key) {
+            Entry::Occupied(mut bucket) => {
+                let next = self.rate.take(*bucket.get(), now, 0);
+                bucket.insert(next.unwrap_or(*bucket.get()));
+                next.is_some()
+            }
+            Entry::Vacant(place) => match self.rate.take(now, now, 0) {
+                Some(full_at) if has_room => {
+                    place.insert(full_at);
+                    true
+                }
+                _ => false,
+            },
         }
-        true
     }
 
     pub(super) fn len(&self) -> usize {
@@ -111,12 +128,17 @@ impl<K: Ord + Copy> Buckets<K> {
     }
 
     fn forget(&mut self, now: Instant) {
-        while let Some((full_at, key)) = self.order.first().copied() {
-            if full_at > now {
-                break;
+        for _ in 0..LOOKED_AT {
+            if self.hand >= self.full_at.len() {
+                self.hand = 0;
             }
-            self.order.pop_first();
-            self.full_at.remove(&key);
+            match self.full_at.get_index(self.hand) {
+                Some((_, full_at)) if *full_at <= now => {
+                    self.full_at.swap_remove_index(self.hand);
+                }
+                Some(_) => self.hand += 1,
+                None => return,
+            }
         }
     }
 }
@@ -125,10 +147,14 @@ impl<K: Ord + Copy> Buckets<K> {
 pub(super) type SourcePrefix = [u8; 8];
 
 /// Unanswered peers by the native /64 that asked for them.
-#[derive(Debug, Default)]
-pub(super) struct SourcePrefixes(BTreeMap<SourcePrefix, u32>);
+#[derive(Debug)]
+pub(super) struct SourcePrefixes(HashMap<SourcePrefix, u32, Keyed>);
 
 impl SourcePrefixes {
+    pub(super) const fn new(hasher: Keyed) -> Self {
+        Self(HashMap::with_hasher(hasher))
+    }
+
     pub(super) fn unanswered(&self, prefix: SourcePrefix) -> u32 {
         self.0.get(&prefix).copied().unwrap_or(0)
     }
@@ -169,13 +195,13 @@ mod tests {
     fn a_rate_or_a_burst_of_zero_lets_nothing_through() {
         for rate in [Rate::per_second(0, 10), Rate::per_second(10, 0)] {
             assert!(!Bucket::new(rate).take(at(5000)));
-            assert!(!Buckets::new(rate, 4).take(at(5000), 1));
+            assert!(!Buckets::new(rate, 4, Keyed::new([7; 32])).take(at(5000), 1));
         }
     }
 
     #[test]
     fn buckets_are_apart_and_full_ones_are_forgotten() {
-        let mut buckets = Buckets::new(Rate::per_second(1, 2), 2);
+        let mut buckets = Buckets::new(Rate::per_second(1, 2), 2, Keyed::new([7; 32]));
         assert!(buckets.take(at(0), 'a') && buckets.take(at(0), 'a') && !buckets.take(at(0), 'a'));
         assert!(buckets.take(at(0), 'b'));
         assert!(!buckets.take(at(0), 'c'), "no room for a third");
@@ -187,14 +213,14 @@ mod tests {
 
     #[test]
     fn a_reserve_stays_behind() {
-        let mut buckets = Buckets::new(Rate::per_second(1, 4), 2);
+        let mut buckets = Buckets::new(Rate::per_second(1, 4), 2, Keyed::new([7; 32]));
         assert!(buckets.take(at(0), 'a') && buckets.take(at(0), 'a'));
         assert!(buckets.is_ready(at(0), 'a', 1) && !buckets.is_ready(at(0), 'a', 2));
     }
 
     #[test]
     fn a_prefix_without_unanswered_peers_is_forgotten() {
-        let mut prefixes = SourcePrefixes::default();
+        let mut prefixes = SourcePrefixes::new(Keyed::new([7; 32]));
         prefixes.add([1; 8]);
         prefixes.add([1; 8]);
         prefixes.remove([1; 8]);

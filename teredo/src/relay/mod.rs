@@ -13,8 +13,10 @@ mod client;
 mod command;
 mod config;
 mod cookie;
+mod keyed;
 mod limits;
 mod native;
+mod outbox;
 mod peer;
 mod pending;
 mod policy;
@@ -25,7 +27,6 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 pub use command::{Command, Icmp6Error, UdpKind};
@@ -38,10 +39,12 @@ pub use tally::{Count, Gauges, Tally};
 
 use crate::addr::{ServerV4, TeredoAddr};
 use crate::wire::icmp6;
-use crate::wire::ipv6::Ipv6Header;
+use crate::wire::ipv6;
 use crate::{Fate, Instant};
-use cookie::{Cookies, Nonces};
+use cookie::{Cookies, Nonces, derive};
+use keyed::Keyed;
 use limits::{Bucket, Buckets, Rate};
+use outbox::{Order, Outbox};
 use pending::PendingPeers;
 use policy::Policy;
 use queue::QueueMemory;
@@ -68,7 +71,7 @@ pub struct Relay<T> {
     mappings: Buckets<TeredoAddr>,
     advertisements: Buckets<TeredoAddr>,
     icmp6: Bucket,
-    commands: VecDeque<Command>,
+    outbox: Outbox,
     tally: Tally,
     /// Only the counts over all time; the rest is filled in when asked for.
     counts: Gauges,
@@ -77,9 +80,10 @@ pub struct Relay<T> {
 
 impl<T: PeerTable> Relay<T> {
     /// A relay over `table`. `seed` comes from the system's random source and must be new at each start: it
-    /// keys the cookies and the nonces.
+    /// keys the cookies, the nonces and the places in memory of what comes from packets.
     pub fn new(config: Config, table: T, seed: [u8; 32]) -> Self {
         let limits = &config.limits;
+        let keyed = |purpose: &[u8]| Keyed::new(derive(seed, purpose));
         let server_bubbles =
             Rate::per_second(limits.server_bubbles_per_s, limits.server_bubbles_burst);
         let mapping_bubbles = Rate::every(BUBBLE_INTERVAL, u32::from(BUBBLES_MAX));
@@ -88,17 +92,21 @@ impl<T: PeerTable> Relay<T> {
             policy: Policy::new(*config.service.ip(), config.allow_non_global.clone()),
             cookies: Cookies::new(seed, limits.cookie_epoch),
             nonces: Nonces::new(seed),
-            pending: PendingPeers::new(limits.pending_peers),
+            pending: PendingPeers::new(limits.pending_peers, keyed(b"pending"), keyed(b"prefixes")),
             memory: QueueMemory::new(limits),
             new_peers: Bucket::new(Rate::per_second(
                 limits.new_peers_per_s,
                 limits.new_peers_burst,
             )),
-            servers: Buckets::new(server_bubbles, limits.pending_peers),
-            mappings: Buckets::new(mapping_bubbles, limits.pending_peers),
-            advertisements: Buckets::new(advertisements, limits.pending_peers),
+            servers: Buckets::new(server_bubbles, limits.pending_peers, keyed(b"servers")),
+            mappings: Buckets::new(mapping_bubbles, limits.recent_bubbles(), keyed(b"mappings")),
+            advertisements: Buckets::new(
+                advertisements,
+                limits.pending_peers,
+                keyed(b"advertisements"),
+            ),
             icmp6: Bucket::new(Rate::per_second(limits.icmp6_per_s, limits.icmp6_burst)),
-            commands: VecDeque::new(),
+            outbox: Outbox::default(),
             tally: Tally::default(),
             counts: Gauges::default(),
             is_shut_down: false,
@@ -119,10 +127,10 @@ impl<T: PeerTable> Relay<T> {
     /// [`poll_timeout`](Self::poll_timeout) says so.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..DEADLINES_PER_CALL {
-            let Some(peer) = self.pending.due(now) else {
+            let Some(place) = self.pending.due(now) else {
                 return;
             };
-            self.turn(now, &peer);
+            self.turn(now, place);
         }
     }
 
@@ -131,20 +139,20 @@ impl<T: PeerTable> Relay<T> {
         self.pending.next_deadline()
     }
 
-    /// The next thing to send.
-    pub fn poll(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+    /// The next thing to send. To be asked until there is none: only then is the memory of its output used again.
+    pub fn poll(&mut self) -> Option<Command<'_>> {
+        self.outbox.take()
     }
 
     /// Drops every queue, counted as [`Fate::ShutDown`], and forgets all probing. Trusted
     /// peers keep working; a packet for any other meets the same fate.
     pub fn shut_down(&mut self) {
         self.is_shut_down = true;
-        while let Some(peer) = self.pending.first() {
-            if let Some(pending) = self.pending.remove(&peer) {
-                for waiting in self.memory.drain(pending.queue) {
-                    self.tally.add(Fate::ShutDown, waiting.packet.len());
-                }
+        while let Some(place) = self.pending.first() {
+            let mut queue = self.pending.remove(place).queue;
+            while self.memory.pop(&mut queue, self.outbox.pen()).is_some() {
+                self.tally.add(Fate::ShutDown, self.outbox.draft().len());
+                self.outbox.discard();
             }
         }
     }
@@ -164,7 +172,7 @@ impl<T: PeerTable> Relay<T> {
         &mut self.table
     }
 
-    /// Peers being probed or blocked, by address.
+    /// Peers being probed, then those that are blocked, each in the order of their deadlines.
     pub fn pending(&self) -> impl Iterator<Item = PendingPeer> + '_ {
         self.pending.iter()
     }
@@ -184,24 +192,29 @@ impl<T: PeerTable> Relay<T> {
 
     /// Answers `packet`, which is whole and as received, with an ICMPv6 error unless RFC 4443
     /// forbids it or too many were sent lately.
-    fn answer_with_error(
-        &mut self,
-        now: Instant,
-        header: &Ipv6Header,
-        packet: &[u8],
-        error: Icmp6Error,
-    ) {
-        if icmp6::forbids_error(error, packet) {
-            self.counts.icmp6_forbidden += 1;
-        } else if !self.icmp6.take(now) {
+    fn answer_with_error(&mut self, now: Instant, packet: &[u8], error: Icmp6Error) {
+        self.outbox.pen().extend_from_slice(packet);
+        self.answer_draft_with_error(now, error);
+    }
+
+    /// Answers the packet that is the outbox's draft.
+    fn answer_draft_with_error(&mut self, now: Instant, error: Icmp6Error) {
+        let packet = self.outbox.draft();
+        let quoted = icmp6::quote(packet).len();
+        let to = match ipv6::parse(packet) {
+            Ok((header, ..)) if !icmp6::forbids_error(error, packet) => header.source,
+            _ => {
+                self.counts.icmp6_forbidden += 1;
+                return self.outbox.discard();
+            }
+        };
+        if !self.icmp6.take(now) {
             self.counts.icmp6_suppressed += 1;
-        } else {
-            self.counts.icmp6_sent += 1;
-            self.commands.push_back(Command::Icmp6 {
-                to: Ipv6Addr::from(header.source),
-                error,
-                quote: icmp6::quote(packet).to_vec(),
-            });
+            return self.outbox.discard();
         }
+        self.counts.icmp6_sent += 1;
+        self.outbox.shorten(quoted);
+        let to = Ipv6Addr::from(to);
+        self.outbox.order(Order::Icmp6 { to, error });
     }
 }

@@ -1,9 +1,11 @@
 //! Native IPv6 towards a client.
 
-use super::command::{Command, Icmp6Error, UdpKind};
+use super::command::{Icmp6Error, UdpKind};
 use super::config::Hop;
 use super::limits::SourcePrefix;
+use super::outbox::Order;
 use super::peer::{PEER_FRESH, PROBE_AFTER, Phase};
+use super::pending::Place;
 use super::table::PeerTable;
 use super::{Relay, Trusted};
 use crate::addr::{Mapped, TeredoAddr};
@@ -45,14 +47,15 @@ impl<T: PeerTable> Relay<T> {
             Err(fate) => return Some(fate),
         };
         let entry = self.trusted(&peer);
-        self.settle(now, &peer, entry);
+        let place = self.pending.find(&peer);
+        let place = self.settle(now, place, entry);
         let Some(entry) = entry.filter(|entry| is_fresh(now, entry)) else {
             let origin = entry.is_none().then(|| source_prefix(header));
-            return self.wait_for(now, &peer, origin, header, packet, hop);
+            return self.wait_for(now, &peer, place, origin, packet, hop);
         };
         self.send_data(entry.mapped, packet, hop, UdpKind::Data);
         if now.saturating_since(entry.last_rx) >= PROBE_AFTER {
-            self.probe_early(now, &peer);
+            self.probe_early(now, &peer, place);
         }
         Some(Fate::Encapsulated)
     }
@@ -68,7 +71,7 @@ impl<T: PeerTable> Relay<T> {
     ) -> Result<TeredoAddr, Fate> {
         let destination = filter::native_destination(&header.destination);
         if destination == Err(Fate::DestinationNotTeredo) && self.admit_source(header).is_ok() {
-            self.answer_with_error(now, header, packet, Icmp6Error::AddressUnreachable);
+            self.answer_with_error(now, packet, Icmp6Error::AddressUnreachable);
         }
         destination?;
         self.admit_source(header)?;
@@ -80,16 +83,11 @@ impl<T: PeerTable> Relay<T> {
         self.policy.judge_peer(&peer)?;
         let mtu = self.config.tunnel_mtu;
         if packet.len() > usize::from(mtu) {
-            self.answer_with_error(
-                now,
-                header,
-                packet,
-                Icmp6Error::PacketTooBig { mtu: mtu.into() },
-            );
+            self.answer_with_error(now, packet, Icmp6Error::PacketTooBig { mtu: mtu.into() });
             return Err(Fate::PacketTooBig);
         }
         if hop == Hop::Pending && header.hop_limit <= 1 {
-            self.answer_with_error(now, header, packet, Icmp6Error::HopLimitExceeded);
+            self.answer_with_error(now, packet, Icmp6Error::HopLimitExceeded);
             return Err(Fate::HopLimitExceeded);
         }
         Ok(peer)
@@ -105,50 +103,53 @@ impl<T: PeerTable> Relay<T> {
         &mut self,
         now: Instant,
         peer: &TeredoAddr,
+        place: Option<Place>,
         origin: Option<SourcePrefix>,
-        header: &Ipv6Header,
         packet: &[u8],
         hop: Hop,
     ) -> Option<Fate> {
         if self.is_shut_down {
             return Some(Fate::ShutDown);
         }
-        match self
-            .pending
-            .get(peer)
-            .map(|pending| (pending.phase, pending.window_end()))
-        {
-            Some((Phase::Probing, _)) => {}
-            Some((Phase::Early, _)) => self.pending.set_phase(peer, Phase::Probing),
-            Some((Phase::Blocked, end)) if now < end => {
+        let place = match place.map(|place| (place, self.pending.get(place))) {
+            Some((place, pending)) if pending.phase != Phase::Blocked => {
+                self.pending.await_answer(place);
+                place
+            }
+            Some((_, blocked)) if now < blocked.window_end() => {
                 self.table.remove(peer);
-                self.answer_with_error(now, header, packet, Icmp6Error::AddressUnreachable);
+                self.answer_with_error(now, packet, Icmp6Error::AddressUnreachable);
                 return Some(Fate::PeerBlocked);
             }
-            Some((Phase::Blocked, _)) | None => {
-                self.pending.remove(peer);
-                if let Err(fate) = self.start(now, peer, Phase::Probing, origin) {
-                    return Some(fate);
+            past => {
+                if let Some((place, _)) = past {
+                    self.pending.remove(place);
+                }
+                match self.start(now, peer, Phase::Probing, origin) {
+                    Ok(place) => place,
+                    Err(fate) => return Some(fate),
                 }
             }
-        }
-        let queue = &mut self.pending.get_mut(peer)?.queue;
+        };
+        let queue = &mut self.pending.get_mut(place).queue;
         self.memory.push(queue, packet, hop).err()
     }
 
     /// Sends `packet` as the whole UDP payload, one hop older.
-    pub(super) fn send_data(&mut self, to: Mapped, packet: &[u8], hop: Hop, kind: UdpKind) {
-        let mut payload = packet.to_vec();
+    fn send_data(&mut self, to: Mapped, packet: &[u8], hop: Hop, kind: UdpKind) {
+        self.outbox.pen().extend_from_slice(packet);
+        self.send_draft(to, hop, kind);
+    }
+
+    /// Sends the packet that is the outbox's draft.
+    pub(super) fn send_draft(&mut self, to: Mapped, hop: Hop, kind: UdpKind) {
+        let packet = self.outbox.draft();
         let class = ipv6::parse(packet).map_or(0, |(header, ..)| header.traffic_class());
-        if let (Hop::Pending, Some(hop_limit)) = (hop, payload.get_mut(HOP_LIMIT_OFFSET)) {
+        if let (Hop::Pending, Some(hop_limit)) = (hop, packet.get_mut(HOP_LIMIT_OFFSET)) {
             *hop_limit = hop_limit.saturating_sub(1);
         }
-        self.commands.push_back(Command::SendUdp {
-            to,
-            tos: ecn::encapsulate(class),
-            payload,
-            kind,
-        });
+        let tos = ecn::encapsulate(class);
+        self.outbox.order(Order::SendUdp { to, tos, kind });
     }
 }
 

@@ -6,16 +6,18 @@
 //! in flags alone share: a token bucket too, four at once and then one per 2 s, so that the 4096
 //! flags of one client multiply nothing. A single peer never meets that last one.
 
-use super::command::{Command, Icmp6Error, UdpKind};
+use super::command::{Icmp6Error, UdpKind};
 use super::limits::SourcePrefix;
 use super::native::is_fresh;
+use super::outbox::Order;
 use super::peer::{BUBBLE_INTERVAL, PEER_FRESH, PROBE_AFTER, Pending, Phase};
+use super::pending::Place;
 use super::queue::Queue;
 use super::table::PeerTable;
 use super::{Relay, Trusted};
 use crate::addr::{Mapped, SERVER_PORT, TeredoAddr};
+use crate::wire::bubble;
 use crate::wire::trailer::Trailers;
-use crate::wire::{bubble, ipv6};
 use crate::{Fate, Instant};
 use core::time::Duration;
 
@@ -32,24 +34,26 @@ impl<T: PeerTable> Relay<T> {
         let Some(entry) = self.trusted(peer) else {
             return;
         };
-        self.settle(now, peer, Some(entry));
+        let place = self.pending.find(peer);
+        let place = self.settle(now, place, Some(entry));
         let age = now.saturating_since(entry.last_rx);
         if (PROBE_EARLIEST..=PEER_FRESH).contains(&age) {
-            self.probe_early(now, peer);
+            self.probe_early(now, peer, place);
         }
     }
 
     /// Sends the first early bubble unless one is under way already, the peer's bubbles are spent, or
     /// there is no room: then the peer is probed when it has gone stale.
-    pub(super) fn probe_early(&mut self, now: Instant, peer: &TeredoAddr) {
+    pub(super) fn probe_early(&mut self, now: Instant, peer: &TeredoAddr, place: Option<Place>) {
         if self.is_shut_down {
             return;
         }
-        if let Some(pending) = self.pending.get(peer) {
+        if let Some(place) = place {
+            let pending = self.pending.get(place);
             if pending.phase != Phase::Blocked || now < pending.window_end() {
                 return;
             }
-            self.pending.remove(peer);
+            self.pending.remove(place);
         }
         let _refused = self.start(now, peer, Phase::Early, None);
     }
@@ -64,27 +68,28 @@ impl<T: PeerTable> Relay<T> {
         None
     }
 
-    /// Ends the probing of a peer which the fast path has heard since it began. Returns whether it did.
+    /// Ends the probing of the peer at `place`, if the fast path has heard it since it began. Returns where it
+    /// stands otherwise.
     pub(super) fn settle(
         &mut self,
         now: Instant,
-        peer: &TeredoAddr,
+        place: Option<Place>,
         entry: Option<Trusted>,
-    ) -> bool {
-        let (Some(pending), Some(entry)) = (self.pending.get(peer), entry) else {
-            return false;
+    ) -> Option<Place> {
+        let (Some(at), Some(entry)) = (place, entry) else {
+            return place;
         };
+        let pending = self.pending.get(at);
         let revived = pending.phase == Phase::Probing && is_fresh(now, &entry);
         if !revived && entry.last_rx <= pending.first_bubble {
-            return false;
+            return place;
         }
-        if let Some(pending) = self.pending.remove(peer) {
-            self.flush(pending.queue, entry.mapped);
-        }
-        true
+        let queue = self.pending.remove(at).queue;
+        self.flush(queue, entry.mapped);
+        None
     }
 
-    /// Takes `peer` in and sends its first bubble. `origin` is the /64 that asks for a peer never heard;
+    /// Takes in `peer`, which is not pending, and sends its first bubble. `origin` is the /64 that asks for a peer never heard;
     /// for a known one the limits on new peers do not count.
     ///
     /// # Errors
@@ -95,7 +100,7 @@ impl<T: PeerTable> Relay<T> {
         peer: &TeredoAddr,
         phase: Phase,
         origin: Option<SourcePrefix>,
-    ) -> Result<(), Fate> {
+    ) -> Result<Place, Fate> {
         let limit = self.config.limits.unanswered_per_source_prefix;
         if origin.is_some_and(|origin| self.pending.unanswered(origin) >= limit) {
             return Err(Fate::SourcePrefixLimitExceeded);
@@ -113,96 +118,93 @@ impl<T: PeerTable> Relay<T> {
             self.new_peers.take(now);
         }
         let pending = Pending::new(now, phase, origin);
-        let evicted = self.pending.insert(*peer, pending, now + BUBBLE_INTERVAL);
+        let (place, evicted) = self.pending.insert(*peer, pending, now + BUBBLE_INTERVAL);
         self.counts.blocked_evicted += u64::from(evicted);
-        self.send_bubble(now, peer);
-        Ok(())
+        self.send_bubble(now, place);
+        Ok(place)
     }
 
-    /// The deadline of `peer` has come: 3.8, the rows of the timer.
-    pub(super) fn turn(&mut self, now: Instant, peer: &TeredoAddr) {
-        let entry = self.trusted(peer);
-        if self.settle(now, peer, entry) {
+    /// The deadline of the peer at `place` has come: 3.8, the rows of the timer.
+    pub(super) fn turn(&mut self, now: Instant, place: Place) {
+        let peer = self.pending.peer(place);
+        let entry = self.trusted(&peer);
+        if self.settle(now, Some(place), entry).is_none() {
             return;
         }
-        let Some(pending) = self.pending.get(peer) else {
-            return;
-        };
+        let pending = self.pending.get(place);
         let (phase, is_new) = (pending.phase, pending.origin.is_some());
         let is_spent = pending.is_spent(now);
         let is_idle = pending.bubbles == 0 && pending.queue.is_empty();
         if phase == Phase::Blocked || is_idle {
-            self.pending.remove(peer);
+            self.pending.remove(place);
             return;
         }
-        self.pending.set_overdue(peer);
+        self.pending.set_overdue(place);
         if is_spent {
-            self.give_up(now, peer);
-        } else if self.may_bubble(now, peer, is_new) {
-            self.send_bubble(now, peer);
+            self.give_up(now, &peer, place);
+        } else if self.may_bubble(now, &peer, is_new) {
+            self.send_bubble(now, place);
         } else {
             self.counts.bubbles_deferred += 1;
-            self.pending.schedule(peer, phase, now + BUBBLE_INTERVAL);
+            self.pending.schedule(place, phase, now + BUBBLE_INTERVAL);
         }
     }
 
     /// No answer: the queue is given up and the peer remembered until its window ends. One
     /// that failed to answer early bubbles stays trusted until it is stale.
-    fn give_up(&mut self, now: Instant, peer: &TeredoAddr) {
-        let Some(pending) = self.pending.get_mut(peer) else {
-            return;
-        };
-        let queue = core::mem::take(&mut pending.queue);
+    fn give_up(&mut self, now: Instant, peer: &TeredoAddr, place: Place) {
+        let pending = self.pending.get_mut(place);
+        let mut queue = core::mem::take(&mut pending.queue);
         let (phase, window_end) = (pending.phase, pending.window_end());
         if phase == Phase::Probing {
             self.table.remove(peer);
         }
         if now < window_end {
-            self.pending.schedule(peer, Phase::Blocked, window_end);
+            self.pending.schedule(place, Phase::Blocked, window_end);
         } else {
-            self.pending.remove(peer);
+            self.pending.remove(place);
         }
-        for waiting in self.memory.drain(queue) {
+        while self.memory.pop(&mut queue, self.outbox.pen()).is_some() {
             self.tally
-                .add(Fate::BubblesUnanswered, waiting.packet.len());
-            if let Ok((header, ..)) = ipv6::parse(&waiting.packet) {
-                self.answer_with_error(
-                    now,
-                    header,
-                    &waiting.packet,
-                    Icmp6Error::AddressUnreachable,
-                );
-            }
+                .add(Fate::BubblesUnanswered, self.outbox.draft().len());
+            self.answer_draft_with_error(now, Icmp6Error::AddressUnreachable);
         }
     }
 
     /// `peer` spoke from `mapped`, which may speak for it. The table learns first, then the queue
     /// leaves; the caller sends whatever else after that.
-    pub(super) fn trust(&mut self, now: Instant, peer: &TeredoAddr, mapped: Mapped) {
+    pub(super) fn trust(
+        &mut self,
+        now: Instant,
+        peer: &TeredoAddr,
+        place: Option<Place>,
+        mapped: Mapped,
+    ) {
         let entry = Trusted {
             mapped,
             last_rx: now,
         };
         let stored = self.table.insert(peer, entry).is_ok();
         self.counts.peer_table_full += u64::from(!stored);
-        let Some(answered) = self.pending.remove(peer) else {
+        let Some(place) = place else {
             return;
         };
-        self.flush(answered.queue, mapped);
-        let rest_until = answered.last_bubble + BUBBLE_INTERVAL;
-        if !stored && now < rest_until {
+        let rest_until = self.pending.get(place).last_bubble + BUBBLE_INTERVAL;
+        let answered = if stored || now >= rest_until {
+            self.pending.remove(place)
+        } else {
             // Without an entry the next packet would bubble at once: remember the 2 s at least.
-            let resting = Pending::new(now, Phase::Probing, None);
-            self.pending.insert(*peer, resting, rest_until);
-        }
+            self.pending.rest(place, now)
+        };
+        self.flush(answered.queue, mapped);
     }
 
     /// Sends what waited, in the order it came.
-    fn flush(&mut self, queue: Queue, to: Mapped) {
-        for waiting in self.memory.drain(queue) {
+    fn flush(&mut self, mut queue: Queue, to: Mapped) {
+        while let Some(hop) = self.memory.pop(&mut queue, self.outbox.pen()) {
             self.tally
-                .add(Fate::EncapsulatedFromQueue, waiting.packet.len());
-            self.send_data(to, &waiting.packet, waiting.hop, UdpKind::Queued);
+                .add(Fate::EncapsulatedFromQueue, self.outbox.draft().len());
+            self.send_draft(to, hop, UdpKind::Queued);
         }
     }
 
@@ -219,13 +221,12 @@ impl<T: PeerTable> Relay<T> {
             && self.mappings.is_ready(now, mapping_key(peer), 0)
     }
 
-    /// Sends an indirect bubble to `peer`, which is pending and for which [`Self::may_bubble`] holds
+    /// Sends an indirect bubble to the peer at `place`, for which [`Self::may_bubble`] holds
     /// . A relay on a public IPv4 sends no direct one: it would be unsolicited.
-    fn send_bubble(&mut self, now: Instant, peer: &TeredoAddr) {
+    fn send_bubble(&mut self, now: Instant, place: Place) {
         let nonce = self.config.nonce_trailer.then(|| self.nonces.draw());
-        let Some(pending) = self.pending.get_mut(peer) else {
-            return;
-        };
+        let peer = self.pending.peer(place);
+        let pending = self.pending.get_mut(place);
         if pending.bubbles == 0 {
             pending.first_bubble = now;
         }
@@ -233,21 +234,22 @@ impl<T: PeerTable> Relay<T> {
         pending.last_bubble = now;
         pending.nonce = nonce;
         let phase = pending.phase;
-        self.pending.schedule(peer, phase, now + BUBBLE_INTERVAL);
+        self.pending.schedule(place, phase, now + BUBBLE_INTERVAL);
         self.servers.take(now, peer.server());
-        self.mappings.take(now, mapping_key(peer));
+        self.mappings.take(now, mapping_key(&peer));
         self.counts.bubbles_sent += 1;
         let trailers = Trailers {
             nonce,
             ..Trailers::default()
         };
-        self.commands.push_back(Command::SendUdp {
+        let cookie = self.cookies.current(now, &peer);
+        bubble::write(cookie, peer.octets(), &trailers, self.outbox.pen());
+        self.outbox.order(Order::SendUdp {
             to: Mapped {
                 ip: peer.server().0,
                 port: SERVER_PORT,
             },
             tos: 0,
-            payload: bubble::build(self.cookies.current(now, peer), peer.octets(), &trailers),
             kind: UdpKind::Bubble,
         });
     }

@@ -1,5 +1,7 @@
 //! What the relay counted.
 
+use core::ops::AddAssign;
+
 use crate::Fate;
 
 /// Packets and bytes of one fate. Bytes are those of the inner packet where there was one, else
@@ -80,6 +82,28 @@ pub struct Gauges {
     pub blocked_evicted: u64,
     /// Peers that answered but found the peer table full, in all.
     pub peer_table_full: u64,
+}
+
+impl AddAssign for Gauges {
+    /// The sum over relays that serve different peers.
+    fn add_assign(&mut self, other: Self) {
+        *self = Self {
+            probing: self.probing + other.probing,
+            early_probes: self.early_probes + other.early_probes,
+            blocked: self.blocked + other.blocked,
+            queued_packets: self.queued_packets + other.queued_packets,
+            queued_bytes: self.queued_bytes + other.queued_bytes,
+            server_buckets: self.server_buckets + other.server_buckets,
+            bubbles_sent: self.bubbles_sent + other.bubbles_sent,
+            bubbles_deferred: self.bubbles_deferred + other.bubbles_deferred,
+            advertisements_sent: self.advertisements_sent + other.advertisements_sent,
+            icmp6_sent: self.icmp6_sent + other.icmp6_sent,
+            icmp6_suppressed: self.icmp6_suppressed + other.icmp6_suppressed,
+            icmp6_forbidden: self.icmp6_forbidden + other.icmp6_forbidden,
+            blocked_evicted: self.blocked_evicted + other.blocked_evicted,
+            peer_table_full: self.peer_table_full + other.peer_table_full,
+        };
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,13 @@ pub const BUBBLE_HOP_LIMIT: u8 = 64;
 
 /// The UDP payload of a bubble from `source` to `destination`, followed by `trailers`.
 pub fn build(source: [u8; 16], destination: [u8; 16], trailers: &Trailers) -> Vec<u8> {
+    let mut payload = Vec::new();
+    write(source, destination, trailers, &mut payload);
+    payload
+}
+
+/// Appends what [`build`] gives.
+pub fn write(source: [u8; 16], destination: [u8; 16], trailers: &Trailers, out: &mut Vec<u8>) {
     let header = Ipv6Header::new(
         source,
         destination,
@@ -25,9 +32,8 @@ pub fn build(source: [u8; 16], destination: [u8; 16], trailers: &Trailers) -> Ve
         BUBBLE_HOP_LIMIT,
         0,
     );
-    let mut payload = header.as_bytes().to_vec();
-    trailers.write(&mut payload);
-    payload
+    out.extend_from_slice(header.as_bytes());
+    trailers.write(out);
 }
 
 #[cfg(test)]

@@ -201,14 +201,14 @@ impl Model {
                         "a datagram to {to}"
                     );
                     match kind {
-                        UdpKind::Bubble => self.bubble(now, to, &payload, table, evicted),
+                        UdpKind::Bubble => self.bubble(now, to, payload, table, evicted),
                         UdpKind::Data | UdpKind::Queued => {
-                            self.data(now, to, &payload, kind, table);
+                            self.data(now, to, payload, kind, table);
                         }
                     }
                 }
                 Command::Forward { packet } => {
-                    let (header, ..) = ipv6::parse(&packet).unwrap();
+                    let (header, ..) = ipv6::parse(packet).unwrap();
                     assert_eq!(header.packet_len(), packet.len());
                     assert!(
                         TeredoAddr::is_teredo(&header.source)

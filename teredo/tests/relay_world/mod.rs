@@ -225,17 +225,19 @@ impl World {
 
     fn carry_out(&mut self) {
         while let Some(command) = self.relay.poll() {
-            match command {
-                Command::SendUdp { to, payload, .. } => self.launch(Flight::Udp {
+            let flight = match command {
+                Command::SendUdp { to, payload, .. } => Flight::Udp {
                     from: RELAY,
                     to,
-                    payload,
-                }),
-                Command::Forward { packet } => self.launch(Flight::Native(packet)),
+                    payload: payload.to_vec(),
+                },
+                Command::Forward { packet } => Flight::Native(packet.to_vec()),
                 Command::Icmp6 { error, quote, .. } => {
-                    self.host_errors.push((self.now, error, quote));
+                    self.host_errors.push((self.now, error, quote.to_vec()));
+                    continue;
                 }
-            }
+            };
+            self.launch(flight);
         }
     }
 

@@ -22,7 +22,7 @@ use aya::maps::{Array, IterableMap as _, MapData, RingBuf};
 use relay_common::{Egress, NextHop, Routing};
 
 pub use keeper::{HopKeeper, RouteFollower};
-pub use slots::{HopCounts, Numbers};
+pub use slots::HopCounts;
 
 use program::RunningProgram;
 use slots::{Elements, Slots};

@@ -14,8 +14,7 @@ use std::collections::HashMap;
 use zerocopy::IntoBytes;
 
 use super::{
-    Command, Config, Hop, Icmp6Error, Ipv4Net, Limits, PeerTable, Relay, TableFull, Trusted,
-    UdpKind,
+    Config, Hop, Icmp6Error, Ipv4Net, Limits, PeerTable, Relay, TableFull, Trusted, UdpKind,
 };
 use crate::addr::{Mapped, ServerV4, TeredoAddr};
 use crate::wire::bubble;
@@ -51,6 +50,51 @@ impl PeerTable for Table {
 
     fn remove(&mut self, peer: &TeredoAddr) {
         self.entries.remove(peer);
+    }
+}
+
+/// A [`super::Command`] that keeps its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Command {
+    SendUdp {
+        to: Mapped,
+        tos: u8,
+        payload: Vec<u8>,
+        kind: UdpKind,
+    },
+    Forward {
+        packet: Vec<u8>,
+    },
+    Icmp6 {
+        to: Ipv6Addr,
+        error: Icmp6Error,
+        quote: Vec<u8>,
+    },
+}
+
+impl From<super::Command<'_>> for Command {
+    fn from(command: super::Command<'_>) -> Self {
+        match command {
+            super::Command::SendUdp {
+                to,
+                tos,
+                payload,
+                kind,
+            } => Self::SendUdp {
+                to,
+                tos,
+                payload: payload.to_vec(),
+                kind,
+            },
+            super::Command::Forward { packet } => Self::Forward {
+                packet: packet.to_vec(),
+            },
+            super::Command::Icmp6 { to, error, quote } => Self::Icmp6 {
+                to,
+                error,
+                quote: quote.to_vec(),
+            },
+        }
     }
 }
 
@@ -104,7 +148,7 @@ impl Bench {
 
     /// What the relay wants sent.
     fn sent(&mut self) -> Vec<Command> {
-        core::iter::from_fn(|| self.relay.poll()).collect()
+        core::iter::from_fn(|| self.relay.poll().map(Command::from)).collect()
     }
 
     fn bubbles(&mut self) -> Vec<SentBubble> {

@@ -1,0 +1,209 @@
+//! The keys that are whole numbers within bounds: the limits of the relay (invariant 9) and its shards.
+
+use std::num::NonZeroUsize;
+
+use teredo::relay::Limits;
+
+use super::given::Sourced;
+use super::value::Refusal;
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number {
+    pub(super) key: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) least: u64,
+    pub(super) most: u64,
+    pub(super) default: u64,
+}
+
+const fn number(
+    key: &'static str,
+    unit: &'static str,
+    (least, most): (u64, u64),
+    default: u64,
+) -> Number {
+    Number {
+        key,
+        unit,
+        least,
+        most,
+        default,
+    }
+}
+
+/// Every one of them, in the order of the documentation.
+pub(super) const NUMBERS: [Number; 12] = [
+    number("shards", "shards", (1, 64), 1),
+    number("new-peers-per-s", "peers a second", (1, 10_000_000), 2000),
+    number("new-peers-burst", "peers", (1, 10_000_000), 20_000),
+    number(
+        "server-bubbles-per-s",
+        "bubbles a second",
+        (1, 10_000_000),
+        100,
+    ),
+    number("server-bubbles-burst", "bubbles", (1, 10_000_000), 20_000),
+    number("pending-peers", "peers", (1, 16_777_216), 65_536),
+    number("unanswered-per-source-prefix", "peers", (1, 16_777_216), 64),
+    number("queue-packets-per-peer", "packets", (1, 4096), 16),
+    number("queue-bytes-per-peer", "bytes", (1280, 16_777_216), 16_384),
+    number(
+        "queue-bytes-total",
+        "bytes",
+        (1280, 4_294_967_296),
+        8_388_608,
+    ),
+    number("icmp6-per-s", "errors a second", (0, 1_000_000), 10),
+    number("icmp6-burst", "errors", (0, 1_000_000), 10),
+];
+
+impl Number {
+    /// The one called `key`.
+    pub(super) fn of(key: &str) -> Option<&'static Self> {
+        NUMBERS.iter().find(|number| number.key == key)
+    }
+
+    /// Judges a value.
+    pub(super) fn judge(&self, n: i128) -> Result<u64, Refusal> {
+        match u64::try_from(n) {
+            Ok(n) if (self.least..=self.most).contains(&n) => Ok(n),
+            _ => Err(self.refusal(format!(
+                "expected {} to {} {}",
+                self.least, self.most, self.unit
+            ))),
+        }
+    }
+
+    /// Judges a value given as text.
+    pub(super) fn judge_text(&self, text: &str) -> Result<u64, Refusal> {
+        let number = text
+            .parse()
+            .map_err(|_| self.refusal("not a whole number".to_owned()))?;
+        self.judge(number)
+    }
+
+    fn refusal(&self, cause: String) -> Refusal {
+        Refusal {
+            cause,
+            next: format!("leave {} out for {}", self.key, self.default),
+        }
+    }
+}
+
+/// The numbers that were given, by their place in [`NUMBERS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct GivenNumbers([Option<Sourced<u64>>; NUMBERS.len()]);
+
+impl GivenNumbers {
+    /// Adds the value of `number`.
+    pub(super) fn set(&mut self, number: &Number, value: Sourced<u64>) {
+        let mut places = self.0.iter_mut().zip(&NUMBERS);
+        if let Some((place, _)) = places.find(|(_, of)| of.key == number.key) {
+            *place = Some(value);
+        }
+    }
+
+    /// These values where given, else those of `other`.
+    pub(super) fn or(mut self, other: Self) -> Self {
+        for (place, other) in self.0.iter_mut().zip(other.0) {
+            *place = place.take().or(other);
+        }
+        self
+    }
+
+    /// The value of `key`, or its default.
+    fn get<T: TryFrom<u64> + Default>(&self, key: &str) -> T {
+        let mut all = NUMBERS.iter().zip(&self.0);
+        let value = all
+            .find(|(number, _)| number.key == key)
+            .map(|(number, given)| given.as_ref().map_or(number.default, |given| given.value));
+        // Every bound fits its type: a test asks for the largest of all.
+        value
+            .and_then(|value| T::try_from(value).ok())
+            .unwrap_or_default()
+    }
+
+    /// How many shards there shall be.
+    pub(super) fn shards(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.get("shards")).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The limits of the relay, all shards together.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            pending_peers: self.get("pending-peers"),
+            queue_packets_per_peer: self.get("queue-packets-per-peer"),
+            queue_bytes_per_peer: self.get("queue-bytes-per-peer"),
+            queue_bytes_total: self.get("queue-bytes-total"),
+            new_peers_per_s: self.get("new-peers-per-s"),
+            new_peers_burst: self.get("new-peers-burst"),
+            server_bubbles_per_s: self.get("server-bubbles-per-s"),
+            server_bubbles_burst: self.get("server-bubbles-burst"),
+            unanswered_per_source_prefix: self.get("unanswered-per-source-prefix"),
+            icmp6_per_s: self.get("icmp6-per-s"),
+            icmp6_burst: self.get("icmp6-burst"),
+            cookie_epoch: Limits::default().cookie_epoch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KEYS;
+    use crate::config::given::Origin;
+
+    #[test]
+    fn nothing_given_is_the_defaults_of_the_protocol() {
+        let given = GivenNumbers::default();
+        assert_eq!(given.limits(), Limits::default());
+        assert_eq!(given.shards().get(), 1);
+    }
+
+    #[test]
+    fn every_number_changes_something_and_its_largest_value_fits() {
+        let default = GivenNumbers::default();
+        for number in &NUMBERS {
+            let mut given = GivenNumbers::default();
+            let value = Sourced {
+                value: number.most,
+                origin: Origin::Flag,
+            };
+            given.set(number, value);
+            assert_ne!(
+                (given.limits(), given.shards()),
+                (default.limits(), default.shards()),
+                "{}",
+                number.key
+            );
+            assert_eq!(given.get::<u64>(number.key), number.most);
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_bounds_and_default_of_each() {
+        for number in &NUMBERS {
+            let key = KEYS.iter().find(|key| key.name == number.key);
+            let key = key.unwrap_or_else(|| panic!("no key {}", number.key));
+            assert_eq!(key.default, number.default.to_string());
+            let bounds = format!(
+                "number of {}, {} to {}",
+                number.unit, number.least, number.most
+            );
+            assert_eq!(key.form, bounds);
+        }
+    }
+
+    #[test]
+    fn values_outside_the_bounds_are_refused_with_the_bounds_and_the_default() {
+        let number = Number::of("shards").expect("a key");
+        assert_eq!(number.judge_text("64"), Ok(64));
+        for text in ["0", "65", "-1", "many", "1e1", ""] {
+            let refusal = number.judge_text(text).expect_err(text);
+            assert_eq!(refusal.next, "leave shards out for 1");
+        }
+        let refusal = number.judge(65).expect_err("too many");
+        assert_eq!(refusal.cause, "expected 1 to 64 shards");
+    }
+}

@@ -1,0 +1,94 @@
+//! The relay asks for no memory to handle a packet, once it has seen traffic like it.
+
+mod handshakes;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use handshakes::Handshakes;
+use teredo::Fate;
+
+thread_local! {
+    /// Requests of this thread alone: the test runner has threads of its own.
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+// SAFETY: every call is passed on unchanged to the system's allocator; the counter allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        REQUESTS.set(REQUESTS.get() + 1);
+        // SAFETY: passed on to the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: passed on to the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        REQUESTS.set(REQUESTS.get() + 1);
+        // SAFETY: passed on to the caller.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn requests(work: impl FnOnce()) -> u64 {
+    let before = REQUESTS.get();
+    work();
+    REQUESTS.get() - before
+}
+
+#[test]
+fn the_counter_sees_what_the_relay_must_not_do() {
+    assert_eq!(requests(|| drop(std::hint::black_box(Box::new(7)))), 1);
+}
+
+#[test]
+fn a_handshake_and_data_ask_for_no_memory() {
+    let mut shakes = Handshakes::new(1280, 1024, Duration::from_millis(1));
+    let handshakes = |shakes: &mut Handshakes, count| {
+        for _ in 0..count {
+            let peer = shakes.next_peer();
+            shakes.ask(&peer);
+            shakes.answer(&peer);
+            shakes.talk(&peer);
+            shakes.relay.handle_timeout(shakes.now);
+        }
+    };
+    handshakes(&mut shakes, 20_000);
+    assert_eq!(requests(|| handshakes(&mut shakes, 20_000)), 0);
+}
+
+/// New peers that never answer, more than there is room for: their bubbles are repeated, their packets given up, they are
+/// blocked, and forgotten for the next.
+#[test]
+fn a_scan_asks_for_no_memory() {
+    let mut shakes = Handshakes::new(100, 1024, Duration::from_millis(10));
+    let scan = |shakes: &mut Handshakes, count| {
+        for _ in 0..count {
+            let peer = shakes.next_peer();
+            shakes.ask(&peer);
+            while shakes
+                .relay
+                .poll_timeout()
+                .is_some_and(|at| at <= shakes.now)
+            {
+                shakes.relay.handle_timeout(shakes.now);
+            }
+            while shakes.relay.poll().is_some() {}
+        }
+    };
+    scan(&mut shakes, 30_000);
+    assert_eq!(requests(|| scan(&mut shakes, 20_000)), 0);
+    let gauges = shakes.relay.gauges();
+    assert!(gauges.blocked_evicted > 20_000, "{gauges:?}");
+    assert!(shakes.relay.tally().get(Fate::BubblesUnanswered).packets > 20_000);
+}
