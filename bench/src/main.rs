@@ -1,102 +1,102 @@
-//! Nanoseconds a packet of the shipped XDP program, under `BPF_PROG_TEST_RUN`.
+//! What Shipworm costs, measured beside what else does the job.
 //!
-//! # Method
-//!
-//! The kernel runs a program many times over one frame in one system call and gives the mean.
-//! A program that leaves the frame alone is run as it is. One that carries it away would find its own output the
-//! next time, so a companion program stands in front: it restores the frame, addresses it to a
-//! random one of the peers in use, and tail-calls the shipped program, which is the very object
-//! the daemon embeds. The same companion in front of an empty program is measured in the same
-//! round and subtracted. What is left includes the companion's undoing `adjust_head` (2 to 3 ns) and the
-//! branch misses a random peer costs; it leaves out the driver, the redirect itself and the memory of the frame,
-//! which stays in the cache.
-//!
-//! The table has room for `--peers` peers in every case: a few peers in use in a large table are what
-//! a relay sees, and a small table is what `--peers` with a small number measures.
-//!
-//! Each round measures every case once, so that a slow minute of a shared machine falls on all
-//! of them. Compare medians of one run with each other, never with another machine's. After
-//! each measurement the program's counters must show every packet under the expected reason.
+//! Every bench compares within one run: its cases take turns, round by round, so that a slow minute
+//! of a shared machine falls on all of them, and no sample is dropped. How each of them measures and what its figures
+//! include is told in `docs/benchmarks`.
 
-mod case;
-mod figure;
-mod frame;
-mod rig;
+mod prog;
+mod report;
 
-use std::fs::File;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 
-use case::Case;
-use figure::Figure;
-use rig::Rig;
+use report::Figure;
 
-/// Measures the relay's XDP program. Needs root.
+/// What a bench does.
+type Measure = fn(&Options) -> Result<Vec<Figure>>;
+
+/// The benches by name, in the order in which they run.
+const BENCHES: &[(&str, Measure)] = &[("prog", prog::measure)];
+
+/// Measures Shipworm. Needs root.
 #[derive(Parser)]
 #[command(version)]
-struct Options {
-    /// Rounds; each measures every case once.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-    /// Packets in one measurement.
-    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..))]
-    packets: u32,
-    /// Most peers in use; a power of two.
-    #[arg(long, default_value_t = 1 << 20, value_parser = power_of_two)]
-    peers: u32,
-    /// Writes the figures to this file as well.
+pub(crate) struct Options {
+    /// What to measure; everything where none is named.
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(BENCHES.iter().map(|(name, _)| *name)))]
+    names: Vec<String>,
+    /// Fewer rounds of fewer packets, and no table of 4 M peers.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Writes the figures to this file, and the machine they are of to FILE with the extension `.machine.json`.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Compares with the figures of an earlier run and fails where a median has become worse.
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
+    /// How much worse a median may become, in per cent of what it was.
+    #[arg(long, value_name = "PCT", default_value_t = 10.0, requires = "compare", value_parser = percent)]
+    threshold: f64,
+    /// Writes tables and plots to `docs/benchmarks`.
+    #[arg(long)]
+    publish: bool,
 }
 
-fn power_of_two(text: &str) -> Result<u32, String> {
-    /// What the companion tells apart.
-    const PEERS_MAX: u32 = 1 << 22;
-    match text.parse() {
-        Ok(peers @ 1..=PEERS_MAX) if u32::is_power_of_two(peers) => Ok(peers),
-        _ => Err(format!("not a power of two up to {PEERS_MAX}")),
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err("expected a number of per cent, 0 or more".into()),
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
-        core_affinity::set_for_current(core);
-    }
-    let namespace = lab::Netns::new().context("making a network namespace takes CAP_SYS_ADMIN")?;
-    let figures = namespace.enter(|| measure(&options))??;
-    for figure in &figures {
-        println!("{figure}");
-    }
-    if let Some(path) = options.json {
-        let file = File::create(&path).with_context(|| path.display().to_string())?;
-        serde_json::to_writer_pretty(file, &figures)?;
-    }
-    Ok(())
-}
-
-fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let mut rig = Rig::new(options.peers)?;
-    println!(
-        "relay: {} instructions verified, {} bytes of machine code",
-        rig.verified_instructions()?,
-        rig.jited_bytes()?
-    );
-    let cases = Case::all(options.peers);
-    let mut samples = vec![Vec::new(); cases.len()];
-    for _ in 0..options.rounds {
-        for (case, samples) in cases.iter().zip(&mut samples) {
-            let ns = case
-                .measure(&mut rig, options.packets)
-                .with_context(|| case.name())?;
-            samples.push(ns);
+    // Before an hour of measuring, not after it.
+    let old = options.compare.as_deref().map(report::read).transpose()?;
+    let mut figures = Vec::new();
+    for (name, measure) in BENCHES {
+        if options.names.is_empty() || options.names.iter().any(|wanted| wanted == name) {
+            eprintln!("bench {name}");
+            let measured = measure(&options).with_context(|| format!("bench {name}"))?;
+            report::print(&measured);
+            figures.extend(measured);
         }
     }
-    Ok(cases
-        .iter()
-        .zip(samples)
-        .filter_map(|(case, samples)| Figure::of(case.name(), samples))
-        .collect())
+    if let Some(path) = &options.json {
+        report::write(path, &figures)?;
+    }
+    if options.publish {
+        report::publish(&figures)?;
+    }
+    let worse = old.is_some_and(|old| report::compare(&old, &figures, options.threshold));
+    Ok(if worse {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bench_that_does_not_exist_is_refused() {
+        assert!(Options::try_parse_from(["bench", "prog"]).is_ok());
+        assert!(Options::try_parse_from(["bench", "progg"]).is_err());
+    }
+
+    #[test]
+    fn a_threshold_is_a_number_of_per_cent_and_takes_something_to_compare_with() {
+        let parse = |words: &str| Options::try_parse_from(words.split(' '));
+        assert!(parse("bench --compare a.json --threshold 2.5").is_ok_and(|o| o.threshold > 2.4));
+        assert!(parse("bench --threshold 2.5").is_err());
+        for wrong in ["-1", "NaN", "inf", "ten"] {
+            assert!(parse(&format!("bench --compare a.json --threshold={wrong}")).is_err());
+        }
+    }
 }

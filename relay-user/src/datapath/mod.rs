@@ -53,7 +53,7 @@ pub use memory_peers::MemoryPeers;
 pub use next_hops::{HopCounts, HopKeeper, NextHopKeeper, NextHops, RouteFollower};
 pub use object::OBJECT;
 #[cfg(feature = "rig")]
-pub use object::RIG;
+pub use object::{RIG, YARDSTICK};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use readers::{CounterReader, ProbeEvents};
 pub use staged_peers::StagedPeers;
@@ -409,3 +409,14 @@ const _: fn() = || {
     is_send::<CounterReader>();
     is_send::<ProbeEvents>();
 };
+
+#[cfg(feature = "rig")]
+impl Datapath {
+    /// The loaded program, to be run by `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Panics
+    /// Never: [`load`](Self::load) has found the program.
+    pub fn program_for_test_run(&mut self) -> &mut Xdp {
+        relay_program(&mut self.ebpf).expect("found when it was loaded")
+    }
+}
