@@ -19,9 +19,11 @@
 //! each measurement the program's counters must show every packet under the expected reason.
 
 mod case;
-mod figure;
 mod frame;
+mod live;
+mod report;
 mod rig;
+mod setup;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -30,13 +32,19 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 
 use case::Case;
-use figure::Figure;
+use report::Figure;
 use rig::Rig;
 
 /// Measures the relay's XDP program. Needs root.
 #[derive(Parser)]
 #[command(version)]
-struct Options {
+pub(crate) struct Options {
+    /// What to measure: prog, live, setup.
+    #[arg(default_value = "prog")]
+    name: String,
+    /// Fewer and shorter rounds.
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// Rounds; each measures every case once.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -62,17 +70,26 @@ fn power_of_two(text: &str) -> Result<u32, String> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    match options.name.as_str() {
+        "live" => return report(&options, &live::measure(&options)?),
+        "setup" => return report(&options, &setup::measure(&options)?),
+        _ => {}
+    }
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
         core_affinity::set_for_current(core);
     }
     let namespace = lab::Netns::new().context("making a network namespace takes CAP_SYS_ADMIN")?;
     let figures = namespace.enter(|| measure(&options))??;
-    for figure in &figures {
+    report(&options, &figures)
+}
+
+fn report(options: &Options, figures: &[Figure]) -> Result<()> {
+    for figure in figures {
         println!("{figure}");
     }
-    if let Some(path) = options.json {
-        let file = File::create(&path).with_context(|| path.display().to_string())?;
-        serde_json::to_writer_pretty(file, &figures)?;
+    if let Some(path) = &options.json {
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        serde_json::to_writer_pretty(file, figures)?;
     }
     Ok(())
 }
@@ -97,6 +114,6 @@ fn measure(options: &Options) -> Result<Vec<Figure>> {
     Ok(cases
         .iter()
         .zip(samples)
-        .filter_map(|(case, samples)| Figure::of(case.name(), samples))
+        .filter_map(|(case, samples)| Figure::new("prog", case.name(), "ns/packet", samples))
         .collect())
 }

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod config;
+pub mod farm;
 mod peer;
 mod port;
 mod reason;

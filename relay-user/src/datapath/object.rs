@@ -6,3 +6,8 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// The programs that stand in front of it under `BPF_PROG_TEST_RUN`, for tests and benchmarks.
 #[cfg(feature = "rig")]
 pub static RIG: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-rig"));
+
+/// The programs that make and end the traffic of the live benches.
+#[cfg(feature = "rig")]
+pub static GENERATOR: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-generator"));
