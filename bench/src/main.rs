@@ -4,8 +4,10 @@
 //! of a shared machine falls on all of them, and no sample is dropped. How each of them measures and what its figures
 //! include is told in `docs/benchmarks`.
 
+mod live;
 mod prog;
 mod report;
+mod setup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +22,11 @@ use report::Figure;
 type Measure = fn(&Options) -> Result<Vec<Figure>>;
 
 /// The benches by name, in the order in which they run.
-const BENCHES: &[(&str, Measure)] = &[("prog", prog::measure)];
+const BENCHES: &[(&str, Measure)] = &[
+    ("prog", prog::measure),
+    ("live", live::measure),
+    ("setup", setup::measure),
+];
 
 /// Measures Shipworm. Needs root.
 #[derive(Parser)]

@@ -8,6 +8,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod config;
+pub mod farm;
 mod lookup;
 mod nexthop;
 mod peer;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use relay_common::Reason;
 
 use super::companion::{Companion, Direction, Drawn, Load, test_run};
@@ -16,6 +16,9 @@ use super::subject::{Shipped, Subject, Textbook, all_counted};
 const HEARD_LATELY: Duration = Duration::from_secs(8);
 /// So long after it the peer may be stale before its next packet arrives, and is trusted anew: well within 30 s.
 const HEARD_TOO_LONG_AGO: Duration = Duration::from_secs(20);
+
+/// How long a program may take to learn next hops.
+const LEARNT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The programs that carry packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +177,17 @@ impl<S: Subject> Known<S> {
 
     /// Lets the program learn whatever it keeps by peer or destination, before anything is measured.
     fn warm_up(&mut self, companion: &mut Companion, peers: u32) -> Result<()> {
+        let give_up_at = Instant::now() + LEARNT_WITHIN;
+        for direction in [Direction::Decap, Direction::Encap] {
+            self.pass(companion, direction, 1)?;
+            while !self.subject.serve(direction)? {
+                ensure!(
+                    Instant::now() < give_up_at,
+                    "the program keeps no next hop"
+                );
+                self.pass(companion, direction, 1)?;
+            }
+        }
         self.pass(companion, Direction::Decap, peers)?;
         self.pass(companion, Direction::Encap, peers)
     }

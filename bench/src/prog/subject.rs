@@ -7,7 +7,9 @@ use aya::maps::{HashMap, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use relay_common::{PeerEntry, PeerKey, Reason, Ticks};
-use relay_user::datapath::{BpfPeers, Datapath, Mode, Settings, YARDSTICK};
+use relay_user::datapath::{
+    BpfPeers, Datapath, Mode, NextHopKeeper, Secrets, Settings, YARDSTICK,
+};
 use relay_user::net::Snapshot;
 use relay_user::slowpath::clock;
 use relay_user::slowpath::xsk::PuntSocket;
@@ -30,6 +32,13 @@ pub(super) trait Subject {
     /// The kernel's refusal to read a counter.
     fn carried(&self, direction: Direction) -> Result<u64>;
 
+    /// Lets user space do what the program has asked it for. Says whether the program keeps the next hop of packets of
+    /// that direction by now.
+    ///
+    /// # Errors
+    /// The kernel no longer tells of changed routes.
+    fn serve(&mut self, direction: Direction) -> Result<bool>;
+
     /// Makes peers 0 to `peers` trusted, if they are not; a packet of each makes it fresh.
     ///
     /// # Errors
@@ -41,6 +50,7 @@ pub(super) trait Subject {
 pub(super) struct Shipped {
     datapath: Datapath,
     peers: BpfPeers,
+    keeper: NextHopKeeper,
     /// Takes punted frames, so that a punt is one.
     _socket: PuntSocket,
 }
@@ -57,7 +67,7 @@ impl Shipped {
             tunnel_mtu: 1280,
             fib_ifindex: ifindex(TUN)?,
             max_peers: capacity,
-            id_key: 0x9e37_79b9_7f4a_7c15,
+            secrets: Secrets::draw()?,
         })?;
         let snapshot = Snapshot::take()?;
         for name in [IN, OUT] {
@@ -68,8 +78,10 @@ impl Shipped {
         let socket = PuntSocket::open(IN, 0, false, false)?;
         let port = datapath.attached().into_iter().find(|port| port.name == IN);
         datapath.set_socket(port.context(IN)?.xsk_base, &socket)?;
+        let keeper = datapath.next_hop_keeper()?;
         Ok(Self {
             peers: datapath.peers(),
+            keeper: keeper.context("the first keeper")?,
             datapath,
             _socket: socket,
         })
@@ -107,6 +119,13 @@ impl Subject for Shipped {
             Direction::Encap => Reason::Encapsulated,
             Direction::Decap => Reason::Decapsulated,
         })
+    }
+
+    fn serve(&mut self, direction: Direction) -> Result<bool> {
+        self.keeper.serve_once()?;
+        let live = self.datapath.next_hops().counts().live;
+        // The namespace has one next hop of each family, and that of packets from clients is learnt first.
+        Ok(live > u32::from(direction == Direction::Encap))
     }
 
     fn introduce(&mut self, peers: u32) -> Result<()> {
@@ -173,6 +192,11 @@ impl Subject for Textbook {
         let map = self.ebpf.map("COUNTERS").context("COUNTERS")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         Ok(map.get(&counter, 0)?.iter().sum())
+    }
+
+    /// It keeps nothing.
+    fn serve(&mut self, _: Direction) -> Result<bool> {
+        Ok(true)
     }
 
     /// Writing what is there already would make the full LRU forget somebody else.

@@ -11,3 +11,8 @@ pub static RIG: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/s
 #[cfg(feature = "rig")]
 pub static YARDSTICK: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-yardstick"));
+
+/// The programs that make and end the traffic of the live benches.
+#[cfg(feature = "rig")]
+pub static GENERATOR: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-generator"));

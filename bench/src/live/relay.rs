@@ -1,0 +1,152 @@
+//! The daemons that are compared: the shipped relay, and miredo.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use lab::{Pids, Process, wait_for_some};
+use relay_user::status::Status;
+use tempfile::TempDir;
+
+use super::bed::Bed;
+use super::cpu::Tasks;
+use super::frame::SERVICE;
+
+/// Large tables take a while to be allocated.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bounds that protect a relay on the internet, out of the way of a measurement of its speed.
+const LIFTED: [(&str, &str); 7] = [
+    ("--new-peers-per-s", "10000000"),
+    ("--new-peers-burst", "10000000"),
+    ("--server-bubbles-per-s", "10000000"),
+    ("--server-bubbles-burst", "10000000"),
+    ("--pending-peers", "1048576"),
+    ("--unanswered-per-source-prefix", "1048576"),
+    ("--queue-bytes-total", "268435456"),
+];
+
+/// The shipped relay, as a process. Dropping it kills it.
+pub(crate) struct Relay {
+    binary: PathBuf,
+    socket: PathBuf,
+    process: Process,
+    pub(crate) tasks: Tasks,
+    _dir: TempDir,
+}
+
+impl Relay {
+    /// Starts it on the device of `bed` with room for `max_peers`, its threads on the device's processor.
+    pub(crate) fn start(bed: &Bed, max_peers: u32) -> Result<Self> {
+        let binary = lab::shipworm::binary()?;
+        let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        let socket = dir.path().join("relay.sock");
+        let mut command = Command::new(&binary);
+        command.args(["relay", "--iface", "v4", "--iface", "v6"]);
+        for range in ["198.18.0.0/15", "203.0.113.0/24"] {
+            command.args(["--allow-non-global", range]);
+        }
+        command.args(["--datapath", "xdp", "--max-peers", &max_peers.to_string()]);
+        command.arg("--socket").arg(&socket);
+        for (key, value) in LIFTED {
+            command.args([key, value]);
+        }
+        let process = bed.device.spawn_command(Pids::Shared, command)?;
+        let mut relay = Self {
+            binary,
+            socket,
+            process,
+            tasks: Tasks::default(),
+            _dir: dir,
+        };
+        let Self {
+            process, socket, ..
+        } = &mut relay;
+        process.wait_until("its control socket", READY_WITHIN, || socket.exists())?;
+        let (_, _) = wait_for_some("an answer of the relay", READY_WITHIN, || {
+            relay.status().ok()
+        })
+        .with_context(|| relay.process.output())?;
+        relay.tasks = Tasks::of(relay.process.pid())?;
+        relay.tasks.pin(bed.cores.device)?;
+        Ok(relay)
+    }
+
+    /// What `shipworm status --json` says.
+    pub(crate) fn status(&self) -> Result<Status> {
+        let output = Command::new(&self.binary)
+            .args(["status", "--json", "--socket"])
+            .arg(&self.socket)
+            .output()
+            .context("run shipworm status")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).with_context(|| {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            format!(
+                "shipworm status says: {text}{complaint}\n{}",
+                self.process.output()
+            )
+        })
+    }
+
+    /// Packets the fast path has carried.
+    pub(crate) fn carried_fast(&self) -> Result<u64> {
+        let traffic = self.status()?.traffic;
+        Ok(traffic.encapsulated.fast.packets + traffic.decapsulated.fast.packets)
+    }
+
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// miredo as a relay. Dropping it kills it.
+pub(crate) struct Miredo {
+    pub(crate) tasks: Tasks,
+    _process: Process,
+    _dir: TempDir,
+}
+
+impl Miredo {
+    /// Starts it on the device of `bed`, its processes on the device's processor.
+    pub(crate) fn start(bed: &Bed) -> Result<Self> {
+        const INTERFACE: &str = "teredo";
+        let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        // It reads its configuration as another user.
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
+        let [config, pidfile] = ["relay.conf", "relay.pid"].map(|name| dir.path().join(name));
+        fs::write(
+            &config,
+            format!(
+                "RelayType relay\nInterfaceName {INTERFACE}\nBindAddress {}\nBindPort {}\n",
+                SERVICE.ip, SERVICE.port
+            ),
+        )?;
+        let mut process = bed.device.spawn_daemon([
+            "miredo".as_ref(),
+            "-f".as_ref(),
+            "-c".as_ref(),
+            config.as_os_str(),
+            "-p".as_ref(),
+            pidfile.as_os_str(),
+        ])?;
+        let prefix = "2001::".parse()?;
+        process.wait_until("its route and port", READY_WITHIN, || {
+            bed.device
+                .has_ipv6_route(prefix, 32, INTERFACE)
+                .unwrap_or(false)
+                && bed.device.has_udp_socket(SERVICE.port).unwrap_or(false)
+        })?;
+        let tasks = Tasks::of(process.pid())?;
+        tasks.pin(bed.cores.device)?;
+        Ok(Self {
+            tasks,
+            _process: process,
+            _dir: dir,
+        })
+    }
+}
