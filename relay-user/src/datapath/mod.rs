@@ -48,7 +48,7 @@ pub use bpf_peers::BpfPeers;
 pub use memory_peers::MemoryPeers;
 pub use object::OBJECT;
 #[cfg(feature = "rig")]
-pub use object::RIG;
+pub use object::{RIG, WRAP};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use readers::{CounterReader, ProbeEvents};
 pub use staged_peers::StagedPeers;

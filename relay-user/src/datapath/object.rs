@@ -6,3 +6,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// The programs that stand in front of it under `BPF_PROG_TEST_RUN`, for tests and benchmarks.
 #[cfg(feature = "rig")]
 pub static RIG: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-rig"));
+
+/// The classifier that makes a packet generator's frames those of clients, for measurements on real cards.
+#[cfg(feature = "rig")]
+pub static WRAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-wrap"));
