@@ -31,6 +31,9 @@ const DIRECTORIES: [&str; 8] = ["bin", "proc", "sys", "dev", "tmp", "run", "etc"
 /// The machine's first process.
 const INIT: &str = "bench/vm/init";
 const PKTGEN: &str = "bench/pktgen";
+/// What tests read, by the path they were compiled with; it leads through the directory of their package.
+const FIXTURES: [&str; 1] = ["teredo/tests/fixtures/vectors.json"];
+const TESTS: &str = "tests";
 
 /// What the checks are about.
 pub(crate) struct Payload {
@@ -70,6 +73,7 @@ pub(crate) fn build(
     tree.add_busybox(&tools.busybox())?;
     tree.add_modules(kernel, &tools.busybox())?;
     tree.add_scripts()?;
+    tree.add_fixtures()?;
     tree.pack(&tools.busybox(), &directory.join("initramfs.cpio"))
 }
 
@@ -161,6 +165,15 @@ impl Tree {
             {
                 copy(&script, &self.0.join("pktgen").join(name))?;
             }
+        }
+        Ok(())
+    }
+
+    fn add_fixtures(&self) -> Result<()> {
+        let place = self.0.join(root().strip_prefix("/").unwrap_or(root()));
+        fs::create_dir_all(place.join(TESTS))?;
+        for file in FIXTURES {
+            copy(&root().join(file), &place.join(file))?;
         }
         Ok(())
     }

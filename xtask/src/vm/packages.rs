@@ -3,7 +3,6 @@
 //! An emulator and a second kernel are not what a machine should keep for a test, and QEMU's packages may ask
 //! others to leave.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -173,14 +172,15 @@ fn fetch(apt: crate::sh::Sh) -> Result<()> {
 /// Unpacks every archive of a directory and removes it.
 fn unpack(archives: &Path, root: &Path) -> Result<()> {
     fs::create_dir_all(root)?;
-    for entry in fs::read_dir(archives)? {
-        let archive = entry?.path();
-        if archive.extension() == Some(OsStr::new("deb")) {
-            sh("unpack a package", "dpkg-deb")
-                .args([OsStr::new("-x"), archive.as_os_str(), root.as_os_str()])
-                .run()?;
-        }
-    }
+    sh("unpack packages", "sh")
+        .args([
+            "-ec",
+            "for archive in *.deb; do dpkg-deb -x \"$archive\" \"$0\"; done",
+        ])
+        .args([root])
+        .current_dir(archives)
+        .shown_as(&format!("dpkg-deb -x {}/*.deb", archives.display()))
+        .run()?;
     fs::remove_dir_all(archives).with_context(|| archives.display().to_string())
 }
 
