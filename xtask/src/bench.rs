@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use clap::builder::PossibleValuesParser;
 
 use crate::build;
 use crate::setup::{self, Need};
 use crate::sh::cargo;
+use crate::vm;
 
 /// The benches of the `shipworm-bench` binary.
 const NAMES: [&str; 3] = ["prog", "live", "setup"];
@@ -20,7 +21,10 @@ const WITH_DAEMON: [&str; 2] = ["live", "setup"];
 /// prog: nanoseconds a packet of the XDP program. live: packets a second between namespaces. setup: new peers, their latency
 /// and memory. Needs root. Without a name all three.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    elsewhere: Option<Elsewhere>,
     /// What to measure
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(NAMES))]
     names: Vec<String>,
@@ -41,6 +45,12 @@ pub(crate) struct Bench {
     publish: bool,
 }
 
+/// What is not measured on this machine.
+#[derive(Subcommand)]
+enum Elsewhere {
+    Vm(vm::Options),
+}
+
 /// The job changes to the root of the project before it runs.
 fn absolute(path: &str) -> std::io::Result<PathBuf> {
     std::path::absolute(path)
@@ -48,6 +58,9 @@ fn absolute(path: &str) -> std::io::Result<PathBuf> {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(Elsewhere::Vm(options)) = &self.elsewhere {
+            return vm::run(options);
+        }
         let daemon = self.runs_daemon();
         let needs: &[Need] = if daemon {
             &[Need::Build, Need::Network]

@@ -18,6 +18,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod vm;
 
 /// Set-up, build, run, test and lint of Shipworm.
 #[derive(Parser)]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -49,6 +49,12 @@ impl Sh {
         self
     }
 
+    /// Runs it in this directory.
+    pub(crate) fn current_dir(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// Shows this line for the command, whose own would be too long to read.
     pub(crate) fn shown_as(mut self, line: &str) -> Self {
         self.shown = Some(line.to_owned());
@@ -83,6 +89,43 @@ impl Sh {
             bail!("cannot {}: `{line}` ended with {status}", self.purpose);
         }
         Ok(())
+    }
+
+    /// Runs it to its end and gives what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// It could not be started, did not exit with 0, or wrote what is not UTF-8.
+    pub(crate) fn output(mut self) -> Result<String> {
+        let line = self.line();
+        eprintln!("$ {line}");
+        let output = self
+            .command
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot {}: starting `{line}`", self.purpose))?;
+        if !output.status.success() {
+            bail!(
+                "cannot {}: `{line}` ended with {}",
+                self.purpose,
+                output.status
+            );
+        }
+        String::from_utf8(output.stdout)
+            .with_context(|| format!("cannot {}: the output of `{line}`", self.purpose))
+    }
+
+    /// Starts it with its standard output in a pipe.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn spawn(mut self) -> Result<Child> {
+        let line = self.line();
+        eprintln!("$ {line}");
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot {}: starting `{line}`", self.purpose))
     }
 
     /// Becomes the command, so that signals and the exit status are its own.

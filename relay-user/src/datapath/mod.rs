@@ -53,7 +53,7 @@ pub use memory_peers::MemoryPeers;
 pub use next_hops::{HopCounts, HopKeeper, NextHopKeeper, NextHops, RouteFollower};
 pub use object::OBJECT;
 #[cfg(feature = "rig")]
-pub use object::{GENERATOR, RIG, YARDSTICK};
+pub use object::{GENERATOR, RIG, WRAP, YARDSTICK};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use readers::{CounterReader, ProbeEvents};
 pub use staged_peers::StagedPeers;

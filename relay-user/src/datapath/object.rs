@@ -16,3 +16,7 @@ pub static YARDSTICK: &[u8] =
 #[cfg(feature = "rig")]
 pub static GENERATOR: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-generator"));
+
+/// The classifier that makes a packet generator's frames those of clients, for measurements on real cards.
+#[cfg(feature = "rig")]
+pub static WRAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shipworm-wrap"));
