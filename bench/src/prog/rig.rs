@@ -181,10 +181,7 @@ impl<S: Subject> Known<S> {
         for direction in [Direction::Decap, Direction::Encap] {
             self.pass(companion, direction, 1)?;
             while !self.subject.serve(direction)? {
-                ensure!(
-                    Instant::now() < give_up_at,
-                    "the program keeps no next hop"
-                );
+                ensure!(Instant::now() < give_up_at, "the program keeps no next hop");
                 self.pass(companion, direction, 1)?;
             }
         }

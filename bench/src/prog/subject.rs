@@ -7,9 +7,7 @@ use aya::maps::{HashMap, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use relay_common::{PeerEntry, PeerKey, Reason, Ticks};
-use relay_user::datapath::{
-    BpfPeers, Datapath, Mode, NextHopKeeper, Secrets, Settings, YARDSTICK,
-};
+use relay_user::datapath::{BpfPeers, Datapath, Mode, NextHopKeeper, Secrets, Settings, YARDSTICK};
 use relay_user::net::Snapshot;
 use relay_user::slowpath::clock;
 use relay_user::slowpath::xsk::PuntSocket;

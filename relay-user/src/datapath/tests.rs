@@ -56,7 +56,12 @@ fn in_kernel(capacity: u32) -> Peers {
 fn shape(capacity: u32) -> TableShape {
     TableShape::new(
         capacity,
-        [1, 0x9e37_79b9_7f4a_7c15, 5, 0xbf58_476d_1ce4_e5b9],
+        [
+            1,
+            0x9e37_79b9_7f4a_7c15,
+            0x94d0_49bb_1331_11eb,
+            0xbf58_476d_1ce4_e5b9,
+        ],
     )
 }
 
