@@ -132,17 +132,20 @@ impl Frame {
         }
     }
 
-    /// Cuts Ethernet padding off the end, so that `len` bytes are left. A frame whose first buffer is shorter than
-    /// that has none to speak of: padding is for the shortest frames.
+    /// Cuts Ethernet padding off the end, so that `len` bytes are left.
     ///
     /// A driver that will not shrink a frame leaves padding behind the packet, which is what
     /// padding is: the frame is as good.
     #[inline(always)]
     pub(crate) fn trim(&mut self, len: usize) {
         let linear = self.linear_len();
-        if linear > len {
+        if linear == len {
+            return;
+        }
+        let excess = self.len() as i32 - len as i32;
+        if excess > 0 {
             // SAFETY: the context is the one this program was entered with.
-            unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, len as i32 - linear as i32) };
+            unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -excess) };
         }
     }
 
