@@ -108,30 +108,35 @@ impl Population {
             count: 0,
             heard: Instant::now(),
         };
-        for pass in 0..PASSES {
-            for first in (0..count).step_by(CHUNK as usize) {
-                let chunk = CHUNK.min(count - first);
-                handshakes(bed, first, chunk, WINDOW, LIMIT)?;
-                population.count = population.count.max(first + chunk);
-                population.keep_fresh(bed)?;
-            }
+        for first in (0..count).step_by(CHUNK as usize) {
+            let chunk = CHUNK.min(count - first);
+            handshakes(bed, first, chunk, WINDOW, LIMIT)?;
+            population.count = first + chunk;
+            population.keep_fresh(bed)?;
+        }
+        let mut missing = 0;
+        for _ in 0..PASSES {
             population.refresh(bed)?;
-            let fresh = relay.status()?.peers.fresh;
-            let missing = u64::from(count).saturating_sub(fresh);
+            missing = population.missing(bed, relay)?;
             if missing <= u64::from(count / MISSING_MAX) {
                 return Ok(population);
             }
-            eprintln!(
-                "{missing} of {count} peers are missing after pass {}",
-                pass + 1
-            );
         }
         let status = relay.status()?;
         anyhow::bail!(
-            "{PASSES} attempts to establish {count} peers gave {:?}; sockets: {:?}",
+            "after {PASSES} attempts {missing} of {count} peers are not established: {:?}, {:?}",
             status.peers,
             status.punt_sockets
         )
+    }
+
+    /// Peers whose packets the fast path does not carry; asking for them probes them once more.
+    fn missing(&self, bed: &mut Bed, relay: &Relay) -> Result<u64> {
+        let before = relay.carried_fast()?;
+        let packets = u64::from(self.count);
+        bed.stream(Direction::Encap, InnerBytes::SMALL, Peers::From(0), false)?
+            .send(packets)?;
+        Ok(packets.saturating_sub(relay.carried_fast()? - before))
     }
 
     /// How many there are.
