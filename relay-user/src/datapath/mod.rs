@@ -18,6 +18,7 @@ mod attach;
 mod bpf_peers;
 mod clock;
 mod memory_peers;
+mod next_hops;
 mod object;
 mod peer_table;
 mod peers;
@@ -49,6 +50,7 @@ pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
 pub use clock::Clock;
 pub use memory_peers::MemoryPeers;
+pub use next_hops::{HopCounts, HopKeeper, NextHopKeeper, NextHops, Numbers, RouteFollower};
 pub use object::OBJECT;
 #[cfg(feature = "rig")]
 pub use object::RIG;
@@ -167,6 +169,8 @@ struct Maps {
     devices: DevMap<MapData>,
     sockets: XskMap<MapData>,
     probes: Option<RingBuf<MapData>>,
+    next_hops: NextHops,
+    wanted_hops: Option<RingBuf<MapData>>,
 }
 
 impl Datapath {
@@ -232,6 +236,26 @@ impl Datapath {
         self.maps.probes.take().map(ProbeEvents::new)
     }
 
+    /// A handle on the next hops the program keeps.
+    pub fn next_hops(&self) -> NextHops {
+        self.maps.next_hops.clone()
+    }
+
+    /// Whoever keeps them true to the kernel's routes, in the network namespace of the calling thread; `None` from the second
+    /// call on, for there is one ring. Without it the program asks the kernel about every packet.
+    ///
+    /// # Errors
+    /// The kernel does not tell of its routes, or refuses the maps used for waiting.
+    pub fn next_hop_keeper(&mut self) -> io::Result<Option<NextHopKeeper>> {
+        let Some(wanted) = self.maps.wanted_hops.take() else {
+            return Ok(None);
+        };
+        let Maps {
+            next_hops, peers, ..
+        } = &self.maps;
+        NextHopKeeper::new(next_hops, wanted, peers.clone()).map(Some)
+    }
+
     /// Gives punted frames of the queue behind `slot` ([`AttachedPort::xsk_base`] plus the
     /// queue's number) to an `AF_XDP` socket bound to that port and queue. When the socket is closed,
     /// the slot empties itself and the frames take the kernel's way again.
@@ -265,6 +289,7 @@ impl Datapath {
             &mut self.egress,
             snapshot.egress(&ports),
         );
+        self.maps.next_hops.set_egress(&self.egress);
     }
 
     fn reconcile_ports(&mut self, snapshot: &Snapshot) {
@@ -315,6 +340,12 @@ impl Maps {
             devices: take_map(ebpf, maps::DEVICES)?,
             sockets: take_map(ebpf, maps::SOCKETS)?,
             probes: Some(take_map(ebpf, maps::PROBES)?),
+            next_hops: NextHops::new(
+                &take_map(ebpf, maps::NEXT_HOPS)?,
+                &take_map(ebpf, maps::ROUTING)?,
+            )
+            .map_err(|error| StartError::new("map", maps::NEXT_HOPS, error.to_string(), ""))?,
+            wanted_hops: Some(take_map(ebpf, maps::WANTED_HOPS)?),
         })
     }
 

@@ -21,7 +21,7 @@ use super::workers::{Ended, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
 use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
 use crate::control::{self, Ask, Server};
-use crate::datapath::{Datapath, StagedPeers};
+use crate::datapath::{Datapath, NextHopKeeper, StagedPeers};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
 use crate::slowpath::engine::{Outlets, SlowPath};
@@ -174,6 +174,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
         counters: fast.datapath.as_ref().map(Datapath::counters),
         punts: fast.punts.iter().map(PuntSocket::counters).collect(),
+        next_hops: fast.datapath.as_ref().map(Datapath::next_hops),
         slow: Arc::clone(&slow),
         resolved,
         settings,
@@ -226,6 +227,7 @@ impl Running {
                 front_ends::probes(events, &slow, stop)
             })?;
         }
+        self.start_next_hops()?;
         let slow = Arc::clone(&self.slow);
         self.workers.start("service", move |stop| {
             front_ends::service_socket(&receiver, &slow, stop)
@@ -236,6 +238,30 @@ impl Running {
         let slow = Arc::clone(&self.slow);
         self.workers
             .start("timer", move |stop| slow.keep_time(stop))
+    }
+
+    /// Without them the program asks the kernel about every packet: slower, not wrong.
+    fn start_next_hops(&mut self) -> io::Result<()> {
+        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+        let NextHopKeeper {
+            mut follower,
+            mut keeper,
+        } = match keeper.transpose() {
+            Ok(Some(Some(keeper))) => keeper,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
+                return Ok(());
+            }
+        };
+        self.workers.start("routes", move |stop| {
+            follower.run(stop);
+            Ok(())
+        })?;
+        self.workers.start("next-hops", move |stop| {
+            keeper.run(stop);
+            Ok(())
+        })
     }
 
     /// The control thread's work: signals, the control socket, and the machine's changes.
