@@ -102,7 +102,11 @@ impl StatusDesk {
                 answer_to_queue: slow.answer_to_queue,
             },
             punt_sockets: self.punt_sockets(),
-            next_hops: self.next_hops.as_ref().map(NextHops::status).unwrap_or_default(),
+            next_hops: self
+                .next_hops
+                .as_ref()
+                .map(NextHops::status)
+                .unwrap_or_default(),
         })
     }
 

@@ -62,9 +62,7 @@ fn under_load_no_packet_goes_to_the_old_gateway_after_a_route_has_changed() {
         let last = last_by_first(&sent, is_ipv4, changed);
         println!("last packet by the old route {last} ns after the change");
         assert!(last <= WOKEN_WITHIN.as_nanos().cast_signed(), "{last} ns");
-        let by_second = |sent: &&Sent| {
-            sent.leg == Leg::Second && sent.client.is_ipv4() == is_ipv4
-        };
+        let by_second = |sent: &&Sent| sent.leg == Leg::Second && sent.client.is_ipv4() == is_ipv4;
         assert!(sent.iter().filter(by_second).count() > 100);
     }
     // Both are kept again, or every packet would ask.
@@ -107,7 +105,9 @@ fn what_a_new_route_forbids_stops_at_once_and_is_counted() {
                 })
                 .unwrap_or_else(|e| panic!("{e}: {kind} {prefix}\n{}", relay.log()));
             });
-            let forbidden = sent.iter().filter(|s| s.client.is_ipv4() == (family == "-4"));
+            let forbidden = sent
+                .iter()
+                .filter(|s| s.client.is_ipv4() == (family == "-4"));
             assert_eq!(forbidden.count(), 0, "{kind} {prefix}");
             ways.lab
                 .relay

@@ -148,11 +148,7 @@ impl<'a> Crowd<'a> {
 
     /// The client sends a packet to the native host.
     fn call(&self, client: usize) {
-        let request = packet(
-            self.clients.ipv6(client),
-            Lab::HOST,
-            ECHO_REQUEST.to_vec(),
-        );
+        let request = packet(self.clients.ipv6(client), Lab::HOST, ECHO_REQUEST.to_vec());
         self.clients.send(client, SERVICE, &request).unwrap();
     }
 
