@@ -421,7 +421,11 @@ mod tests {
     fn consecutive_ports_and_addresses_spread_over_the_buckets() {
         const PEERS: u32 = 1 << 14;
         for secret in 1..=200_u64 {
-            let mix = |i: u64| (secret * 4 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+            let mix = |i: u64| {
+                (secret * 4 + i)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+            };
             let shape = TableShape::new(PEERS, [mix(0), mix(1), mix(2), mix(3)]);
             for first_byte in [6, 8] {
                 let mut load = vec![0_u32; (shape.blocks * BLOCK_BUCKETS) as usize];
@@ -431,7 +435,10 @@ mod tests {
                     load[shape.bucket(KeyWords::from(PeerKey(key))) as usize] += 1;
                 }
                 let over: u32 = load.iter().map(|n| n.saturating_sub(4)).sum();
-                assert!(over < PEERS / 20, "{over} of {PEERS} peers have no place: {secret}");
+                assert!(
+                    over < PEERS / 20,
+                    "{over} of {PEERS} peers have no place: {secret}"
+                );
             }
         }
     }

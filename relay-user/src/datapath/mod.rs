@@ -241,16 +241,19 @@ impl Datapath {
         self.maps.next_hops.clone()
     }
 
-    /// Those who keep the next hops true; `None` from the second call on, for there is one ring of wishes. Without
-    /// them the program asks the kernel for the route of every packet.
+    /// Whoever keeps them true to the kernel's routes, in the network namespace of the calling thread; `None` from the second
+    /// call on, for there is one ring. Without it the program asks the kernel about every packet.
     ///
     /// # Errors
-    /// The kernel tells nothing of routes.
+    /// The kernel does not tell of its routes, or refuses the maps used for waiting.
     pub fn next_hop_keeper(&mut self) -> io::Result<Option<NextHopKeeper>> {
-        let wanted = self.maps.wanted_hops.take();
-        wanted
-            .map(|ring| NextHopKeeper::new(&self.maps.next_hops, ring, self.peers()))
-            .transpose()
+        let Some(wanted) = self.maps.wanted_hops.take() else {
+            return Ok(None);
+        };
+        let Maps {
+            next_hops, peers, ..
+        } = &self.maps;
+        NextHopKeeper::new(next_hops, wanted, peers.clone()).map(Some)
     }
 
     /// Gives punted frames of the queue behind `slot` ([`AttachedPort::xsk_base`] plus the
@@ -281,9 +284,12 @@ impl Datapath {
             .iter()
             .map(|a| (a.port.ifindex, a.entry.number))
             .collect();
-        let egress = snapshot.egress(&ports);
-        self.maps.next_hops.set_egress(&egress);
-        follow(&mut self.maps.egress, &mut self.egress, egress);
+        follow(
+            &mut self.maps.egress,
+            &mut self.egress,
+            snapshot.egress(&ports),
+        );
+        self.maps.next_hops.set_egress(&self.egress);
     }
 
     fn reconcile_ports(&mut self, snapshot: &Snapshot) {

@@ -240,21 +240,7 @@ impl Running {
                 front_ends::probes(events, &slow, stop)
             })?;
         }
-        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
-        if let Some(NextHopKeeper {
-            mut follower,
-            mut keeper,
-        }) = keeper.transpose()?.flatten()
-        {
-            self.workers.start("routes", move |stop| {
-                follower.run(stop);
-                Ok(())
-            })?;
-            self.workers.start("next-hops", move |stop| {
-                keeper.run(stop);
-                Ok(())
-            })?;
-        }
+        self.start_next_hops()?;
         let slow = Arc::clone(&self.slow);
         self.workers.start("service", move |stop| {
             front_ends::service_socket(&receiver, &slow, stop)
@@ -265,6 +251,30 @@ impl Running {
         let slow = Arc::clone(&self.slow);
         self.workers
             .start("timer", move |stop| slow.keep_time(stop))
+    }
+
+    /// Without them the program asks the kernel about every packet: slower, not wrong.
+    fn start_next_hops(&mut self) -> io::Result<()> {
+        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+        let NextHopKeeper {
+            mut follower,
+            mut keeper,
+        } = match keeper.transpose() {
+            Ok(Some(Some(keeper))) => keeper,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
+                return Ok(());
+            }
+        };
+        self.workers.start("routes", move |stop| {
+            follower.run(stop);
+            Ok(())
+        })?;
+        self.workers.start("next-hops", move |stop| {
+            keeper.run(stop);
+            Ok(())
+        })
     }
 
     /// The control thread's work: signals, the control socket, and the machine's changes.

@@ -51,6 +51,11 @@ impl Figures {
         })
     }
 
+    /// What is known of kept next hops, for messages.
+    pub(crate) fn kept(&self) -> &Value {
+        &self.0["next_hops"]
+    }
+
     /// Next hops the fast path keeps.
     pub(crate) fn live(&self) -> u64 {
         self.0["next_hops"]["live"].as_u64().unwrap()

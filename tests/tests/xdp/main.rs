@@ -9,6 +9,7 @@ mod decap;
 mod encap;
 mod frames;
 mod garbage;
+mod kept_hops;
 mod link;
 mod oracle;
 mod peers;

@@ -199,7 +199,7 @@ impl HopKeeper {
                 self.hops.lock().free(&numbers);
             }
             (Err(error), _) => {
-                self.warn_once(&error, "the kernel does not tell when programs have ended")
+                self.warn_once(&error, "the kernel does not tell when programs have ended");
             }
             _ => {}
         }

@@ -20,7 +20,7 @@ use crate::net::routing::Family;
 pub(super) const SLOTS: usize = HOPS as usize;
 
 /// A set of slots, by number.
-pub type Numbers = [bool; SLOTS];
+pub(super) type Numbers = [bool; SLOTS];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {

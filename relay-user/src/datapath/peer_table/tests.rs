@@ -85,12 +85,6 @@ fn side_flags_are_lowered_when_the_last_peer_aside_leaves() {
     let shape = shape(32);
     let words = words(shape);
     let table = PeerTable::new(&words, shape);
-    let flags = || {
-        words
-            .iter()
-            .filter(|w| w.load(Relaxed) & Tail::SIDE != 0)
-            .count()
-    };
     let (a, b) = (0..u16::MAX)
         .flat_map(|a| [(a, a + 1), (a, a + 2), (a, a + 3)])
         .find(|(a, b)| shape.bucket(key(*a).into()) == shape.bucket(key(*b).into()))

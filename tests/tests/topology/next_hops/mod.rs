@@ -161,6 +161,6 @@ impl<'a> Crowd<'a> {
             }
             enough(&Figures::of(relay))
         })
-        .unwrap_or_else(|e| panic!("{e}\n{}", relay.log()));
+        .unwrap_or_else(|e| panic!("{e}: {:?}\n{}", Figures::of(relay).kept(), relay.log()));
     }
 }

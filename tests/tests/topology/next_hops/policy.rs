@@ -66,10 +66,13 @@ fn multipath_routes_spread_packets_as_the_kernel_does() {
     let relay = ways.relay();
     let crowd = Crowd::start(&ways.lab, &relay, CLIENTS);
     both_resolved(&ways);
+    // Without an address of its own the second way is as good as the first: since 6.15 the kernel prefers the one
+    // whose device has the packet's source address.
     ways.lab
         .relay
         .ip(&[
-            "route replace default nexthop via 203.0.113.17 nexthop via 203.0.113.65",
+            "addr del 203.0.113.66/28 dev lb-v4b",
+            "route replace default nexthop via 203.0.113.17 nexthop via 203.0.113.65 dev lb-v4b onlink",
             "-6 route replace default nexthop via 2001:db8:1::1 nexthop via 2001:db8:6::1",
         ])
         .unwrap();
