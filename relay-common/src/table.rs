@@ -77,8 +77,8 @@ impl TableShape {
     /// The bucket of `key`, below `blocks * 16`.
     ///
     /// Multilinear hashing over 32-bit words with random 64-bit keys, under which two keys meet as often as chance
-    /// has it (Dietzfelbinger 1996; Lemire and Kaser 2014), and one more multiplication: a linear function alone
-    /// would let the consecutive ports of one NAT crowd into a few buckets for some of the keys.
+    /// has it (Dietzfelbinger 1996; Lemire and Kaser 2014), and two rounds of mixing: a linear function alone
+    /// would let the consecutive ports of one NAT crowd into a few blocks for some of the keys.
     #[inline(always)]
     pub const fn bucket(&self, key: KeyWords) -> u32 {
         let [k0, k1, k2, k3] = self.hash_keys;
@@ -86,7 +86,8 @@ impl TableShape {
             .wrapping_add(k1.wrapping_mul(key.head & 0xffff_ffff))
             .wrapping_add(k2.wrapping_mul(key.head >> 32))
             .wrapping_add(k3.wrapping_mul(key.tail as u64));
-        let hash = (linear ^ (linear >> 32)).wrapping_mul(k1 | 1);
+        let mixed = (linear ^ (linear >> 32)).wrapping_mul(k1 | 1);
+        let hash = (mixed ^ (mixed >> 29)).wrapping_mul(k2 | 1);
         reduce((hash >> 32) as u32, self.blocks * BLOCK_BUCKETS)
     }
 
