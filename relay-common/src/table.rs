@@ -1,8 +1,8 @@
 //! The peer table's layout: one cache line a lookup.
 //!
 //! ```text
-//! table  = block | block | ...                     1280 bytes each, for 32 peers
-//! block  = 16 buckets, then 4 side lines           64 bytes each
+//! table  = block | block | ...                     1408 bytes each, for 28 peers
+//! block  = 16 buckets, then 6 side lines           64 bytes each
 //! bucket = 4 entries of 16 bytes                   peers whose mapping is the one in their address
 //! side   = 2 side entries of 32 bytes              peers mapped elsewhere (symmetric NATs), and those a full bucket turned away
 //! entry  = head (8) | tail (8)
@@ -21,13 +21,14 @@ pub const WAYS: usize = 4;
 /// Buckets of a block.
 pub const BLOCK_BUCKETS: u32 = 16;
 /// Side lines of a block.
-pub const BLOCK_SIDE_LINES: u32 = 4;
+pub const BLOCK_SIDE_LINES: u32 = 6;
 /// Side entries of a side line.
 pub const SIDE_WAYS: usize = 2;
 /// Lines of a block.
 pub const BLOCK_LINES: u32 = BLOCK_BUCKETS + BLOCK_SIDE_LINES;
-/// Peers a block is made for: half of what its buckets hold, so that few buckets are full.
-pub const BLOCK_PEERS: u32 = 32;
+/// Peers a block is made for: less than half of what its buckets hold. Of peers spread at random 2.5 % then find their
+/// bucket full, and less than one in a million all of the block's side entries as well.
+pub const BLOCK_PEERS: u32 = 28;
 
 /// A cache line of the table: a bucket or a side line, in words.
 #[repr(C, align(64))]
@@ -397,9 +398,9 @@ mod tests {
         for max_peers in [1, 31, 32, 33, 1000, 1 << 20, 1 << 22] {
             let shape = shape(max_peers);
             let buckets = shape.blocks * BLOCK_BUCKETS;
-            assert!(u64::from(buckets) * 2 >= u64::from(max_peers));
+            assert!(u64::from(buckets) * 7 / 4 >= u64::from(max_peers));
             if max_peers >= 1000 {
-                assert!(shape.bytes() < 41 * u64::from(max_peers));
+                assert!(shape.bytes() < 53 * u64::from(max_peers));
             }
         }
     }
@@ -416,8 +417,7 @@ mod tests {
         }
     }
 
-    /// As many as chance has it, whatever the secret: at two peers a bucket a Poisson distribution leaves 3.7 % without
-    /// a place.
+    /// As many as chance has it, whatever the secret: at 1.75 peers a bucket a Poisson distribution sends 2.5 % aside.
     #[test]
     fn consecutive_ports_and_addresses_spread_over_the_buckets() {
         const PEERS: u32 = 1 << 14;
@@ -435,11 +435,15 @@ mod tests {
                     key[first_byte..first_byte + 2].copy_from_slice(&i.to_be_bytes()[2..]);
                     load[shape.bucket(KeyWords::from(PeerKey(key))) as usize] += 1;
                 }
-                let over: u32 = load.iter().map(|n| n.saturating_sub(4)).sum();
-                assert!(
-                    over < PEERS / 20,
-                    "{over} of {PEERS} peers have no place: {secret}"
-                );
+                let over =
+                    |buckets: &[u32]| -> u32 { buckets.iter().map(|n| n.saturating_sub(4)).sum() };
+                let aside = over(&load);
+                assert!(aside < PEERS / 25, "{aside} of {PEERS} go aside: {secret}");
+                let refused: u32 = load
+                    .chunks(BLOCK_BUCKETS as usize)
+                    .map(|block| over(block).saturating_sub(BLOCK_SIDE_LINES * 2))
+                    .sum();
+                assert!(refused <= 1, "{refused} of {PEERS} are refused: {secret}");
             }
         }
     }

@@ -76,7 +76,7 @@ pub struct RelayFlags {
     #[arg(long, value_name = "CIDR")]
     pub allow_non_global: Vec<String>,
 
-    /// Peers the relay can trust at the same time, 1 to 67108864; about 40 bytes of kernel memory each.
+    /// Peers the relay can trust at the same time, 1 to 67108864; about 50 bytes of kernel memory each.
     /// [default: 1048576]
     #[arg(long, value_name = "N")]
     pub max_peers: Option<String>,

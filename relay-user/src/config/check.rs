@@ -128,7 +128,7 @@ mod tests {
              service address   203.0.113.18:3545 on eth0, can be bound\n\
              native address    2001:db8::18 on eth0\n\
              datapath          xdp\n\
-             max peers         1048576, 40 MiB of kernel memory\n\
+             max peers         1048576, 51 MiB of kernel memory\n\
              control socket    /run/shipworm/relay.sock, free\n\
              opened ranges     203.0.113.0/24 (laboratory)\n\
              warning           IPv6 forwarding is off, so first packets will not reach clients: \

@@ -54,7 +54,7 @@ pub const KEYS: &[Key] = &[
         name: "max-peers",
         form: "number of peers, 1 to 67108864",
         default: "1048576",
-        text: "Peers trusted at the same time. About 40 bytes of kernel memory each are taken at start. When the table is full, \
+        text: "Peers trusted at the same time. About 50 bytes of kernel memory each are taken at start. When the table is full, \
                new peers are dropped (`PeerTableFull`) and established ones keep working.",
     },
     Key {

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_table_takes_forty_bytes_a_peer() {
-        assert_eq!(peer_table_bytes(1 << 20), 40 << 20);
+    fn the_default_table_takes_fifty_bytes_a_peer() {
+        assert_eq!(peer_table_bytes(1 << 20).div_ceil(1 << 20), 51);
     }
 }

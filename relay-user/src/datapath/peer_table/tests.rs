@@ -59,7 +59,7 @@ fn a_peer_is_found_with_its_mapping_until_it_is_removed() {
 
 /// Invariant 9: those who are there stay, the next is refused.
 #[test]
-fn a_block_takes_in_seventy_two_peers_and_refuses_whoever_has_no_place() {
+fn a_block_takes_in_seventy_six_peers_and_refuses_whoever_has_no_place() {
     let shape = shape(1);
     let words = words(shape);
     let table = PeerTable::new(&words, shape);
@@ -73,7 +73,7 @@ fn a_block_takes_in_seventy_two_peers_and_refuses_whoever_has_no_place() {
             Err(NoPlace) => assert_eq!(table.get(key(n)), None),
         }
     }
-    assert_eq!(there.len(), 16 * 4 + 8, "every place is used");
+    assert_eq!(there.len(), 16 * 4 + 12, "every place is used");
     for n in there {
         assert_eq!(table.get(key(n)).unwrap().1, own(n));
         assert_eq!(table.insert(key(n), own(n), NOW), Ok(Inserted::Refreshed));
