@@ -41,7 +41,6 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores) -> Result<()> {
 fn miredo(cores: Cores, peers: u32) -> Result<f64> {
     const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
     let mut bed = Bed::new("miredo with peers", cores, Timing::Off)?;
-    bed.kernel_receives()?;
     let miredo = Miredo::start(&bed)?;
     let worker = miredo.tasks.worker().context("miredo runs")?;
     let before = anonymous_bytes(worker)?;

@@ -26,7 +26,6 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<(
     let mut relay_side = Side::new(&mut relay_bed, relay.tasks.clone()).context("relay")?;
 
     let mut miredo_bed = Bed::new("miredo", cores, Timing::Off)?;
-    miredo_bed.kernel_receives()?;
     let miredo = Miredo::start(&miredo_bed)?;
     let mut miredo_side = Side::new(&mut miredo_bed, miredo.tasks.clone()).context("miredo")?;
 
