@@ -71,7 +71,7 @@ fn a_gateway_that_falls_silent_fails_although_only_the_fast_path_uses_it() {
         let show = ["ip", "neigh", "show", "203.0.113.17", "nud", "stale"];
         !ways.lab.relay.run(show).unwrap().is_empty()
     })
-    .unwrap();
+    .unwrap_or_else(|e| panic!("{e}: {:?}", ways.lab.relay.run(["ip", "-s", "neigh"])));
     // It forwards, but answers no ARP.
     ways.lab
         .inet
