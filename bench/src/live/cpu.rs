@@ -1,7 +1,7 @@
 //! Who used how much processor time, to the nanosecond.
 //!
 //! The kernel charges work in soft interrupts to the task they interrupt (without
-//! `CONFIG_IRQ_TIME_ACCOUNTING`, which [`charges_interrupts_to_tasks`] verifies), so the sum over the generator's
+//! `CONFIG_IRQ_TIME_ACCOUNTING`), so the sum over the generator's
 //! thread, the device's own tasks and `ksoftirqd` is all that a packet costs, and nothing that other
 //! programs on the machine do is in it, as it would be in `/proc/stat`.
 
@@ -133,6 +133,20 @@ pub(crate) fn pin_this_thread(core: usize) -> Result<()> {
     // SAFETY: no pointers.
     let done = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     ensure!(done == 0, "the timer slack of a thread can always be set");
+    Ok(())
+}
+
+/// Lets the calling thread go first on its processor, for as long as it lives: what must keep its
+/// pace beside a busy daemon.
+pub(crate) fn hurry_this_thread() -> Result<()> {
+    const NICENESS: libc::c_int = -19;
+    // SAFETY: no pointers; 0 names the calling thread.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    ensure!(
+        done == 0,
+        "cannot raise the generator's priority: {}",
+        std::io::Error::last_os_error()
+    );
     Ok(())
 }
 

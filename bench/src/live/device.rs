@@ -147,7 +147,6 @@ impl Device {
     /// miredo with one peer, number 0.
     pub(crate) fn miredo(cores: Cores) -> Result<Self> {
         let bed = Bed::new("miredo", cores, Timing::Off)?;
-        bed.kernel_receives()?;
         let miredo = Miredo::start(&bed)?;
         Ok(Self {
             bed,

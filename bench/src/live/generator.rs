@@ -240,6 +240,14 @@ impl Stream<'_> {
         self.run(|sender| sender.send_for(pace, window))
     }
 
+    /// Like [`Self::send_for`], and first on its processor.
+    pub(crate) fn send_first(self, pace: Pace, window: Duration) -> Result<Sent> {
+        self.run(|sender| {
+            cpu::hurry_this_thread()?;
+            sender.send_for(pace, window)
+        })
+    }
+
     /// Sends exactly `packets`, at full rate.
     pub(crate) fn send(self, packets: u64) -> Result<()> {
         self.run(|sender| {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lab::{Pids, Process, wait_for_some};
+use lab::{Pids, Process, XdpPass, wait_for_some};
 use relay_user::status::Status;
 use tempfile::TempDir;
 
@@ -108,6 +108,8 @@ impl Relay {
 pub(crate) struct Miredo {
     pub(crate) tasks: Tasks,
     _process: Process,
+    /// What the farm turns around is taken from the queue only where a program waits for it.
+    _pass: XdpPass,
     _dir: TempDir,
 }
 
@@ -115,6 +117,8 @@ impl Miredo {
     /// Starts it on the device of `bed`, its processes on the device's processor.
     pub(crate) fn start(bed: &Bed) -> Result<Self> {
         const INTERFACE: &str = "teredo";
+        bed.kernel_receives()?;
+        let pass = XdpPass::attach(&bed.device, "v4")?;
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
         // It reads its configuration as another user.
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
@@ -146,6 +150,7 @@ impl Miredo {
         Ok(Self {
             tasks,
             _process: process,
+            _pass: pass,
             _dir: dir,
         })
     }

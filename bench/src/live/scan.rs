@@ -48,7 +48,7 @@ pub(crate) fn measure(ledger: &mut Ledger, device: &mut Device, window: Duration
     )?;
     let (scanned, sent) = thread::scope(|scope| {
         let scanning = scope.spawn(|| scan.send_for(Pace::Flood, window));
-        let sent = established.send_for(ESTABLISHED, window);
+        let sent = established.send_first(ESTABLISHED, window);
         let scanned = scanning
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -31,7 +31,6 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<(
     let mut relay_bed = Bed::new("relay", cores, Timing::On)?;
     let relay = Relay::start(&relay_bed, PEERS_MAX)?;
     let mut miredo_bed = Bed::new("miredo", cores, Timing::On)?;
-    miredo_bed.kernel_receives()?;
     let _miredo = Miredo::start(&miredo_bed)?;
 
     let mut next = 0;

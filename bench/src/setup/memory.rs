@@ -11,37 +11,29 @@ use crate::live::relay::{Miredo, Relay};
 
 /// What a table has room for where peers are not what takes the memory.
 const FEW: u32 = 1 << 10;
-/// Tables that are compared, and their names in figures.
-const TABLES: [(u32, &str); 2] = [(100_000, "100k"), (1_000_000, "1M")];
+/// A table of medium size.
+const MANY: u32 = 100_000;
 /// Unanswered packets at a time that miredo's buffers have room for.
 const MIREDO_WINDOW: u64 = 64;
 
-/// Both daemons, each once: memory does not vary from round to round.
-pub(super) fn measure(ledger: &mut Ledger, cores: Cores) -> Result<()> {
-    let base = {
-        let bed = Bed::new("relay with few peers", cores, Timing::Off)?;
-        let relay = Relay::start(&bed, FEW)?;
-        Memory::of(relay.pid())?
-    };
-    for (peers, name) in TABLES {
-        let mut bed = Bed::new(&format!("relay with {name} peers"), cores, Timing::Off)?;
-        let relay = Relay::start(&bed, peers)?;
-        let population = Population::establish(&mut bed, &relay, peers)?;
-        let full = Memory::of(relay.pid())?;
-        #[expect(clippy::cast_precision_loss, reason = "bytes for each peer")]
-        let per_peer = (full.bytes() as f64 - base.bytes() as f64) / f64::from(population.count());
-        ledger.add(format!("memory-per-peer/{name}"), "bytes", per_peer);
-    }
-    let (peers, name) = TABLES[0];
-    let per_peer = miredo(cores, peers)?;
-    ledger.add(format!("miredo-memory-per-peer/{name}"), "bytes", per_peer);
+/// Both daemons with [`MANY`] peers, each once: memory does not vary from round to round.
+pub(super) fn measure(ledger: &mut Ledger, cores: Cores, base: Memory) -> Result<()> {
+    let mut bed = Bed::new("relay with 100k peers", cores, Timing::Off)?;
+    let relay = Relay::start(&bed, MANY)?;
+    let population = Population::establish(&mut bed, &relay, MANY)?;
+    let full = Memory::of(relay.pid())?;
+    ledger.add(
+        "memory-per-peer/100k",
+        "bytes",
+        full.beyond(base) / f64::from(population.count()),
+    );
+    ledger.add("miredo-memory-per-peer/100k", "bytes", miredo(cores, MANY)?);
     Ok(())
 }
 
 fn miredo(cores: Cores, peers: u32) -> Result<f64> {
     const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
     let mut bed = Bed::new("miredo with peers", cores, Timing::Off)?;
-    bed.kernel_receives()?;
     let miredo = Miredo::start(&bed)?;
     let worker = miredo.tasks.worker().context("miredo runs")?;
     let before = anonymous_bytes(worker)?;
@@ -55,7 +47,7 @@ fn miredo(cores: Cores, peers: u32) -> Result<f64> {
 
 /// What a daemon holds.
 #[derive(Clone, Copy, Debug)]
-struct Memory {
+pub(super) struct Memory {
     /// Its own pages, without the BPF maps it may have mapped.
     anonymous: u64,
     /// All its BPF maps, as the kernel accounts for them.
@@ -63,15 +55,26 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(pid: u32) -> Result<Self> {
+    /// Of a relay with a table of [`FEW`] peers and none in it.
+    pub(super) fn base(cores: Cores) -> Result<Self> {
+        let bed = Bed::new("relay with few peers", cores, Timing::Off)?;
+        let relay = Relay::start(&bed, FEW)?;
+        Self::of(relay.pid())
+    }
+
+    /// Of the process `pid`.
+    pub(super) fn of(pid: u32) -> Result<Self> {
         Ok(Self {
             anonymous: anonymous_bytes(pid)?,
             maps: map_bytes(pid)?,
         })
     }
 
-    const fn bytes(self) -> u64 {
-        self.anonymous + self.maps
+    /// Bytes more than `base`.
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one machine")]
+    pub(super) fn beyond(self, base: Self) -> f64 {
+        let bytes = |memory: Self| (memory.anonymous + memory.maps) as f64;
+        bytes(self) - bytes(base)
     }
 }
 

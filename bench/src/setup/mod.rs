@@ -55,7 +55,8 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Figure>> {
     let mut ledger = Ledger::new("setup");
     rate::measure(&mut ledger, cores, plan)?;
     latency::measure(&mut ledger, cores, plan)?;
-    memory::measure(&mut ledger, cores)?;
-    standing::measure(&mut ledger, cores, plan)?;
+    let base = memory::Memory::base(cores)?;
+    memory::measure(&mut ledger, cores, base)?;
+    standing::measure(&mut ledger, cores, plan, base)?;
     Ok(ledger.into_figures())
 }

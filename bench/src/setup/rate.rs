@@ -26,7 +26,6 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<(
     let mut relay_side = Side::new(&mut relay_bed, relay.tasks.clone()).context("relay")?;
 
     let mut miredo_bed = Bed::new("miredo", cores, Timing::Off)?;
-    miredo_bed.kernel_receives()?;
     let miredo = Miredo::start(&miredo_bed)?;
     let mut miredo_side = Side::new(&mut miredo_bed, miredo.tasks.clone()).context("miredo")?;
 
@@ -35,6 +34,7 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<(
         let theirs = miredo_side.rush(plan.rush).context("miredo")?;
         for (prefix, rush) in [("", ours), ("miredo-", theirs)] {
             ledger.add(format!("{prefix}new-peers"), "peers/s", rush.per_s);
+            ledger.add(format!("{prefix}new-peers/window"), "packets", rush.window);
             ledger.add(format!("{prefix}new-peers/loss"), "%", rush.loss);
             ledger.add(format!("{prefix}new-peer/cpu"), "us", rush.cpu_us);
         }
@@ -59,6 +59,7 @@ struct Side<'a> {
 #[derive(Clone, Copy)]
 struct Rush {
     per_s: f64,
+    window: f64,
     loss: f64,
     cpu_us: f64,
 }
@@ -72,17 +73,15 @@ impl<'a> Side<'a> {
             window: 0,
             next: 0,
         };
-        let mut best = 0.0;
+        let (mut best, mut best_window) = (0.0, 0);
         for window in WINDOWS {
             side.window = window;
             let rate = side.rush(TRIAL)?.per_s;
             if rate > best {
-                best = rate;
-            } else {
-                side.window = window / 4;
-                break;
+                (best, best_window) = (rate, window);
             }
         }
+        side.window = best_window;
         anyhow::ensure!(best > 0.0, "no new peer was established");
         Ok(side)
     }
@@ -98,6 +97,7 @@ impl<'a> Side<'a> {
         let lost = made.sent.saturating_sub(made.delivered + self.window);
         Ok(Rush {
             per_s: made.delivered as f64 / made.elapsed.as_secs_f64(),
+            window: self.window as f64,
             loss: 100.0 * lost as f64 / made.sent.max(1) as f64,
             cpu_us: cpu.as_secs_f64() * 1e6 / made.delivered.max(1) as f64,
         })

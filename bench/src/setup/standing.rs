@@ -1,4 +1,4 @@
-//! What a relay costs that does nothing, with peers and without.
+//! What a relay costs that does nothing, with peers and without, and the memory they take.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Plan;
+use super::memory::Memory;
 use crate::live::bed::{Bed, Cores, Timing};
 use crate::live::cpu::Tasks;
 use crate::live::establish::Population;
@@ -16,8 +17,8 @@ const PEERS: u32 = 1 << 20;
 /// Peers are fresh for 30 s; the relay rests while they are, so that its sweeper has all of them to look at.
 const SAMPLES: u32 = 2;
 
-/// One relay before it has peers and with a full table.
-pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<()> {
+/// One relay before it has peers and with a full table, and the memory of that beyond `base`.
+pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan, base: Memory) -> Result<()> {
     let mut bed = Bed::new("relay at rest", cores, Timing::Off)?;
     let relay = Relay::start(&bed, PEERS)?;
     let mut idle = Vec::new();
@@ -29,6 +30,12 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan) -> Result<(
     }
     let without = idle.iter().sum::<f64>() / f64::from(SAMPLES);
     let mut population = Population::establish(&mut bed, &relay, PEERS)?;
+    let full = Memory::of(relay.pid())?;
+    ledger.add(
+        "memory-per-peer/1M",
+        "bytes",
+        full.beyond(base) / f64::from(population.count()),
+    );
     for _ in 0..SAMPLES {
         population.refresh(&mut bed)?;
         let with = ms_per_s(&relay.tasks, plan.rest)?;

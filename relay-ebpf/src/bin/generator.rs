@@ -91,10 +91,23 @@ fn redirect(_: XdpContext) -> u32 {
     leave()
 }
 
-/// Counts data and ends everything.
+/// Counts UDP and ends everything: an ICMPv6 error is no delivery.
 #[xdp(frags)]
 fn sink(ctx: XdpContext) -> u32 {
-    if ctx.data_end() - ctx.data() >= DATA_FRAME_MIN_BYTES {
+    const ETHERTYPE_AT: usize = 12;
+    const NEXT_HEADER_AT: usize = LINK + 6;
+    const PROTOCOL_AT: usize = LINK + 9;
+    let start = ctx.data();
+    if start + DATA_FRAME_MIN_BYTES > ctx.data_end() {
+        return xdp_action::XDP_DROP;
+    }
+    // SAFETY: every offset here lies in the part just found inside the packet; a byte has no alignment.
+    let byte = |at: usize| unsafe { *((start + at) as *const u8) };
+    let protocol = match byte(ETHERTYPE_AT) {
+        0x86 => byte(NEXT_HEADER_AT),
+        _ => byte(PROTOCOL_AT),
+    };
+    if protocol == ipv6::UDP {
         count(Tally::Delivered);
     }
     xdp_action::XDP_DROP

@@ -10,7 +10,7 @@ use crate::figures::Figures;
 use crate::peer::{Peer, SOON};
 
 /// Until when after `ip` has ended the thread that follows routes has certainly been woken, on a machine busy with tests.
-const WOKEN_WITHIN: Duration = Duration::from_millis(30);
+const WOKEN_WITHIN: Duration = Duration::from_millis(200);
 
 fn nanoseconds_now() -> u128 {
     SystemTime::now()
