@@ -6,6 +6,10 @@
 //! order; everything else is native.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![allow(
+    clippy::many_single_char_names,
+    reason = "the bytes of an address have no better names"
+)]
 
 mod config;
 pub mod farm;
