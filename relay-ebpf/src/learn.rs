@@ -56,8 +56,10 @@ pub(crate) fn number_of(family: u8, answer: &Answer) -> Option<(u32, u32)> {
 /// `key` is in a map, at a whole word.
 #[inline(always)]
 unsafe fn is(key: *const HopKey, words: [u64; 3]) -> bool {
+    #[allow(clippy::cast_ptr_alignment, reason = "by the caller's word")]
+    let key = key.cast::<[u64; 3]>();
     // SAFETY: by the caller's word.
-    let [a, b, c] = unsafe { *key.cast::<[u64; 3]>() };
+    let [a, b, c] = unsafe { *key };
     (a ^ words[0]) | (b ^ words[1]) | (c ^ words[2]) == 0
 }
 

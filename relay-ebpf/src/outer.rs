@@ -66,7 +66,7 @@ impl UdpHeader {
     pub(crate) const LEN: usize = size_of::<Self>();
 
     #[inline(always)]
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(self) -> usize {
         usize::from(u16::from_be(self.len))
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn addressee(frame: &Frame) -> Result<&'static Port, Reason> {
         assert!(
             offset_of!(Port, mac) % 8 == 0
                 && offset_of!(Port, reserved) == offset_of!(Port, mac) + 6
-        )
+        );
     };
     // SAFETY: the address and the zeros behind it, an aligned word.
     let own = unsafe {

@@ -23,7 +23,7 @@ pub(crate) fn print(figures: &[Figure]) {
     println!("\n{}", table::of(figures));
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// The file cannot be read, or is not an array of figures.

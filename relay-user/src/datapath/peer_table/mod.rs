@@ -134,7 +134,7 @@ impl<'a, W: Word> PeerTable<'a, W> {
                 .move_in(bucket, words, mapped, tick)
                 .map(|()| Inserted::New);
         };
-        let place = self.place_of(&found);
+        let place = Self::place_of(&found);
         if found.mapped == mapped {
             self.change(place, |tail| tail.with_tick(tick));
             return Ok(Inserted::Refreshed);
@@ -154,7 +154,7 @@ impl<'a, W: Word> PeerTable<'a, W> {
         let Some(found) = self.find(key) else {
             return false;
         };
-        let place = self.place_of(&found);
+        let place = Self::place_of(&found);
         self.vacate(place);
         if place.aside {
             self.lower_flag(self.shape.bucket(KeyWords::from(key)));
@@ -239,7 +239,7 @@ impl<'a, W: Word> PeerTable<'a, W> {
         })
     }
 
-    fn place_of(&self, found: &Found<Line<'a, W>>) -> Place {
+    fn place_of(found: &Found<Line<'a, W>>) -> Place {
         let line = found.line.first / LINE_WORDS;
         Place {
             head: found.line.first + found.tail_at - 1,
