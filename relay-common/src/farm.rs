@@ -135,7 +135,7 @@ pub const fn bucket(ns: u64) -> u32 {
         #[allow(clippy::cast_possible_truncation, reason = "just compared")]
         return ns as u32;
     }
-    let octave = 63 - ns.leading_zeros() - STEPS_BITS;
+    let octave = ns.ilog2() - STEPS_BITS;
     #[allow(clippy::cast_possible_truncation, reason = "six bits are left")]
     let bucket = (octave << STEPS_BITS) + (ns >> octave) as u32;
     if bucket < BUCKETS {

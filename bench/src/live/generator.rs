@@ -294,7 +294,7 @@ impl Sender<'_> {
         Ok(Sent {
             packets,
             elapsed: start.elapsed(),
-            cpu: cpu::of_this_thread()? - cpu,
+            cpu: cpu::of_this_thread()?.saturating_sub(cpu),
         })
     }
 

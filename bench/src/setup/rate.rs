@@ -92,7 +92,7 @@ impl<'a> Side<'a> {
         let before = self.tasks.time()?;
         let count = u32::MAX / 4;
         let made = handshakes(self.bed, self.next, count, self.window, limit)?;
-        let cpu = self.tasks.time()? - before;
+        let cpu = self.tasks.time()?.saturating_sub(before);
         self.next += u32::try_from(made.sent)?;
         let lost = made.sent.saturating_sub(made.delivered + self.window);
         Ok(Rush {

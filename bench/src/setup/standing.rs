@@ -48,6 +48,6 @@ pub(super) fn measure(ledger: &mut Ledger, cores: Cores, plan: Plan, base: Memor
 fn ms_per_s(tasks: &Tasks, rest: Duration) -> Result<f64> {
     let (start, before) = (Instant::now(), tasks.time()?);
     thread::sleep(rest);
-    let used = tasks.time()? - before;
+    let used = tasks.time()?.saturating_sub(before);
     Ok(used.as_secs_f64() * 1e3 / start.elapsed().as_secs_f64())
 }
