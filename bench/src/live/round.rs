@@ -103,7 +103,7 @@ fn spend(
         .bed
         .measure(case.direction, inner, case.peers, pace, window)
         .with_context(|| case.name.clone())?;
-    let cpu = (delivery.sent.cpu + tasks.time()? + interrupts.time()?).saturating_sub(before);
+    let cpu = delivery.sent.cpu + (tasks.time()? + interrupts.time()?).saturating_sub(before);
     ensure!(
         delivery.delivered > 0,
         "{}: of {} packets none arrived",
