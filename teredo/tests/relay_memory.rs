@@ -12,6 +12,12 @@ use teredo::Fate;
 thread_local! {
     /// Requests of this thread alone: the test runner has threads of its own.
     static REQUESTS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes this thread holds.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+fn hold(size: usize, sign: i64) {
+    HELD.set(HELD.get() + sign * i64::try_from(size).unwrap_or(i64::MAX));
 }
 
 /// The system's allocator, counting.
@@ -21,17 +27,21 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         REQUESTS.set(REQUESTS.get() + 1);
+        hold(layout.size(), 1);
         // SAFETY: passed on to the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        hold(layout.size(), -1);
         // SAFETY: passed on to the caller.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         REQUESTS.set(REQUESTS.get() + 1);
+        hold(layout.size(), -1);
+        hold(size, 1);
         // SAFETY: passed on to the caller.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -91,4 +101,33 @@ fn a_scan_asks_for_no_memory() {
     let gauges = shakes.relay.gauges();
     assert!(gauges.blocked_evicted > 20_000, "{gauges:?}");
     assert!(shakes.relay.tally().get(Fate::BubblesUnanswered).packets > 20_000);
+}
+
+/// And works as before afterwards.
+#[test]
+fn a_burst_gives_its_memory_back_when_it_is_over() {
+    const BURST: usize = 18_000;
+    let mut shakes = Handshakes::new(100, BURST, Duration::from_micros(10));
+    let handshake = |shakes: &mut Handshakes, peers: usize| {
+        let peers: Vec<_> = (0..peers).map(|_| shakes.next_peer()).collect();
+        peers.iter().for_each(|peer| shakes.ask(peer));
+        peers.iter().for_each(|peer| shakes.answer(peer));
+        while shakes.relay.poll().is_some() {}
+    };
+    handshake(&mut shakes, 1);
+    let small = HELD.get();
+    handshake(&mut shakes, BURST);
+    let large = HELD.get();
+    let later = shakes.now + Duration::from_secs(60);
+    shakes.relay.give_back_memory(later);
+    shakes.now = later;
+    let left = HELD.get() - small;
+    assert!(
+        large - small > 4 << 20,
+        "the burst took {} bytes",
+        large - small
+    );
+    assert!(left < 2 << 20, "{left} bytes are left of {}", large - small);
+    handshake(&mut shakes, 100);
+    assert!(shakes.relay.gauges().probing == 0);
 }

@@ -28,6 +28,8 @@ pub struct BpfPeers {
 }
 
 struct Shared {
+    /// The map itself, so that tools that look for it among this process's descriptors find it.
+    _map: Array<MapData, Pod<Line>>,
     lines: SharedArray<[AtomicU64; 8]>,
     shape: TableShape,
     capacity: usize,
@@ -47,7 +49,7 @@ impl BpfPeers {
     /// # Errors
     /// The map cannot be mapped into memory, or is not as long as `shape` says.
     pub(super) fn new(
-        map: &Array<MapData, Pod<Line>>,
+        map: Array<MapData, Pod<Line>>,
         shape: TableShape,
         capacity: u32,
     ) -> io::Result<Self> {
@@ -58,6 +60,7 @@ impl BpfPeers {
             return Err(io::Error::other("not as long as its shape says"));
         }
         let shared = Shared {
+            _map: map,
             lines,
             shape,
             capacity: capacity as usize,
@@ -80,7 +83,7 @@ impl BpfPeers {
     pub fn of(ebpf: &mut aya::Ebpf, shape: TableShape, capacity: u32) -> Self {
         let map = ebpf.take_map(relay_common::maps::PEERS).expect("PEERS");
         let map = Array::try_from(map).expect("an array of lines");
-        Self::new(&map, shape, capacity).expect("the table can be mapped")
+        Self::new(map, shape, capacity).expect("the table can be mapped")
     }
 
     /// Which of `shards` writers may write to the entry of `key`: each has a range of the table to itself.

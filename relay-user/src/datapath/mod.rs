@@ -332,7 +332,7 @@ impl Maps {
     fn take(ebpf: &mut Ebpf, shape: TableShape, max_peers: u32) -> Result<Self, StartError> {
         let peers = take_map(ebpf, maps::PEERS)?;
         Ok(Self {
-            peers: BpfPeers::new(&peers, shape, max_peers)
+            peers: BpfPeers::new(peers, shape, max_peers)
                 .map_err(|error| StartError::new("map", maps::PEERS, error.to_string(), ""))?,
             counters: Arc::new(take_map(ebpf, maps::COUNTERS)?),
             ports: take_map(ebpf, maps::PORTS)?,

@@ -266,6 +266,7 @@ impl Engine {
         self.sweeping.stale += step.seen_stale as u64;
         if step.wrapped {
             self.swept = std::mem::take(&mut self.sweeping);
+            self.relay.give_back_memory(now);
         }
     }
 

@@ -127,6 +127,12 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
         self.full_at.len()
     }
 
+    /// Forgets every full bucket, and gives back what memory is left over beyond `keep` buckets.
+    pub(super) fn give_back(&mut self, now: Instant, keep: usize) {
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.full_at.shrink_to(keep);
+    }
+
     fn forget(&mut self, now: Instant) {
         for _ in 0..LOOKED_AT {
             if self.hand >= self.full_at.len() {
@@ -151,6 +157,10 @@ pub(super) type SourcePrefix = [u8; 8];
 pub(super) struct SourcePrefixes(HashMap<SourcePrefix, u32, Keyed>);
 
 impl SourcePrefixes {
+    pub(super) fn give_back(&mut self, keep: usize) {
+        self.0.shrink_to(keep);
+    }
+
     pub(super) const fn new(hasher: Keyed) -> Self {
         Self(HashMap::with_hasher(hasher))
     }

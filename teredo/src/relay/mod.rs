@@ -52,6 +52,9 @@ use queue::QueueMemory;
 /// Deadlines one call of [`Relay::handle_timeout`] serves, so that its output is bounded.
 const DEADLINES_PER_CALL: usize = 1024;
 
+/// Peers, packets and buckets for which memory stays when a burst is over.
+const KEPT_PLACES: usize = 4096;
+
 /// A Teredo relay (RFC 4380 5.4) over a table of trusted peers.
 ///
 /// Feed it with [`from_native`](Self::from_native), [`from_client`](Self::from_client) and, when
@@ -175,6 +178,16 @@ impl<T: PeerTable> Relay<T> {
     /// Peers being probed, then those that are blocked, each in the order of their deadlines.
     pub fn pending(&self) -> impl Iterator<Item = PendingPeer> + '_ {
         self.pending.iter()
+    }
+
+    /// Gives memory of a burst back once the burst is over. To be called now and then: what a small relay uses stays.
+    pub fn give_back_memory(&mut self, now: Instant) {
+        self.pending.give_back(KEPT_PLACES);
+        self.memory.give_back(KEPT_PLACES);
+        self.outbox.give_back(KEPT_PLACES);
+        self.servers.give_back(now, KEPT_PLACES);
+        self.mappings.give_back(now, KEPT_PLACES);
+        self.advertisements.give_back(now, KEPT_PLACES);
     }
 
     /// The relay's state in figures.

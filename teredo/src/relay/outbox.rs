@@ -30,6 +30,13 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Gives back what memory is left over beyond `keep` orders, if there is none now.
+    pub(super) fn give_back(&mut self, keep: usize) {
+        if self.orders.is_empty() && self.orders.capacity() > keep {
+            *self = Self::default();
+        }
+    }
+
     /// Where a draft is appended to.
     pub(super) fn pen(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

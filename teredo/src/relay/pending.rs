@@ -81,6 +81,16 @@ impl PendingPeers {
         }
     }
 
+    /// Gives back what memory is left over beyond `keep` peers, if there is none now.
+    pub(super) fn give_back(&mut self, keep: usize) {
+        if self.places.is_empty() && self.slots.capacity() > keep {
+            self.slots = Vec::new();
+            self.free = Place::NONE;
+            self.places.shrink_to(keep);
+            self.unanswered.give_back(keep);
+        }
+    }
+
     pub(super) fn find(&self, peer: &TeredoAddr) -> Option<Place> {
         self.places.get(peer).copied()
     }

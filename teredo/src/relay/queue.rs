@@ -73,6 +73,14 @@ pub(super) struct QueueMemory {
 }
 
 impl QueueMemory {
+    /// Gives back what memory is left over beyond `keep` blocks, if no packet waits.
+    pub(super) fn give_back(&mut self, keep: usize) {
+        if self.packets == 0 && self.blocks.capacity() > keep {
+            self.blocks = Vec::new();
+            self.free = NONE;
+        }
+    }
+
     pub(super) const fn new(limits: &Limits) -> Self {
         Self {
             packets_per_peer: limits.queue_packets_per_peer,
