@@ -119,7 +119,8 @@ fn a_burst_gives_its_memory_back_when_it_is_over() {
     handshake(&mut shakes, BURST);
     let large = HELD.get();
     let later = shakes.now + Duration::from_secs(60);
-    shakes.relay.give_back_memory(later);
+    assert!(shakes.relay.give_back_memory(later));
+    assert!(!shakes.relay.give_back_memory(later), "once is enough");
     shakes.now = later;
     let left = HELD.get() - small;
     assert!(

@@ -127,10 +127,12 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
         self.full_at.len()
     }
 
-    /// Forgets every full bucket, and gives back what memory is left over beyond `keep` buckets.
-    pub(super) fn give_back(&mut self, now: Instant, keep: usize) {
+    /// Forgets every full bucket, and gives back what memory is left over beyond `keep` buckets. Says whether any was.
+    pub(super) fn give_back(&mut self, now: Instant, keep: usize) -> bool {
+        let had = self.full_at.capacity();
         self.full_at.retain(|_, full_at| *full_at > now);
         self.full_at.shrink_to(keep);
+        self.full_at.capacity() < had
     }
 
     fn forget(&mut self, now: Instant) {

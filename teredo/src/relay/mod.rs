@@ -180,14 +180,15 @@ impl<T: PeerTable> Relay<T> {
         self.pending.iter()
     }
 
-    /// Gives memory of a burst back once the burst is over. To be called now and then: what a small relay uses stays.
-    pub fn give_back_memory(&mut self, now: Instant) {
-        self.pending.give_back(KEPT_PLACES);
-        self.memory.give_back(KEPT_PLACES);
-        self.outbox.give_back(KEPT_PLACES);
-        self.servers.give_back(now, KEPT_PLACES);
-        self.mappings.give_back(now, KEPT_PLACES);
-        self.advertisements.give_back(now, KEPT_PLACES);
+    /// Gives memory of a burst back once the burst is over, and says whether there was any. To be called now and then: what
+    /// a small relay uses stays.
+    pub fn give_back_memory(&mut self, now: Instant) -> bool {
+        self.pending.give_back(KEPT_PLACES)
+            | self.memory.give_back(KEPT_PLACES)
+            | self.outbox.give_back(KEPT_PLACES)
+            | self.servers.give_back(now, KEPT_PLACES)
+            | self.mappings.give_back(now, KEPT_PLACES)
+            | self.advertisements.give_back(now, KEPT_PLACES)
     }
 
     /// The relay's state in figures.

@@ -30,11 +30,13 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Gives back what memory is left over beyond `keep` orders, if there is none now.
-    pub(super) fn give_back(&mut self, keep: usize) {
-        if self.orders.is_empty() && self.orders.capacity() > keep {
+    /// Gives back what memory is left over beyond `keep` orders, if there is none now. Says whether any was.
+    pub(super) fn give_back(&mut self, keep: usize) -> bool {
+        let gives = self.orders.is_empty() && self.orders.capacity() > keep;
+        if gives {
             *self = Self::default();
         }
+        gives
     }
 
     /// Where a draft is appended to.

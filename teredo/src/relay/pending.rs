@@ -81,14 +81,16 @@ impl PendingPeers {
         }
     }
 
-    /// Gives back what memory is left over beyond `keep` peers, if there is none now.
-    pub(super) fn give_back(&mut self, keep: usize) {
-        if self.places.is_empty() && self.slots.capacity() > keep {
+    /// Gives back what memory is left over beyond `keep` peers, if there is none now. Says whether any was.
+    pub(super) fn give_back(&mut self, keep: usize) -> bool {
+        let gives = self.places.is_empty() && self.slots.capacity() > keep;
+        if gives {
             self.slots = Vec::new();
             self.free = Place::NONE;
             self.places.shrink_to(keep);
             self.unanswered.give_back(keep);
         }
+        gives
     }
 
     pub(super) fn find(&self, peer: &TeredoAddr) -> Option<Place> {

@@ -73,12 +73,14 @@ pub(super) struct QueueMemory {
 }
 
 impl QueueMemory {
-    /// Gives back what memory is left over beyond `keep` blocks, if no packet waits.
-    pub(super) fn give_back(&mut self, keep: usize) {
-        if self.packets == 0 && self.blocks.capacity() > keep {
+    /// Gives back what memory is left over beyond `keep` blocks, if no packet waits. Says whether any was.
+    pub(super) fn give_back(&mut self, keep: usize) -> bool {
+        let gives = self.packets == 0 && self.blocks.capacity() > keep;
+        if gives {
             self.blocks = Vec::new();
             self.free = NONE;
         }
+        gives
     }
 
     pub(super) const fn new(limits: &Limits) -> Self {
