@@ -78,7 +78,7 @@ impl TableShape {
     /// The bucket of `key`, below `blocks * 16`.
     ///
     /// Multilinear hashing over 32-bit words with random 64-bit keys, under which two keys meet as often as chance
-    /// has it (Dietzfelbinger 1996; Lemire and Kaser 2014), and two rounds of mixing: a linear function alone
+    /// has it (Dietzfelbinger 1996; Lemire and Kaser 2014), and the finalizer of MurmurHash3: a linear function alone
     /// would let the consecutive ports of one NAT crowd into a few blocks for some of the keys.
     #[inline(always)]
     pub const fn bucket(&self, key: KeyWords) -> u32 {
@@ -87,8 +87,8 @@ impl TableShape {
             .wrapping_add(k1.wrapping_mul(key.head & 0xffff_ffff))
             .wrapping_add(k2.wrapping_mul(key.head >> 32))
             .wrapping_add(k3.wrapping_mul(key.tail as u64));
-        let mixed = (linear ^ (linear >> 32)).wrapping_mul(k1 | 1);
-        let hash = (mixed ^ (mixed >> 29)).wrapping_mul(k2 | 1);
+        let mixed = (linear ^ (linear >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let hash = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         reduce((hash >> 32) as u32, self.blocks * BLOCK_BUCKETS)
     }
 
