@@ -64,7 +64,8 @@ impl Shipped {
             service: SocketAddrV4::new(SERVICE.ip, SERVICE.port),
             tunnel_mtu: 1280,
             fib_ifindex: ifindex(TUN)?,
-            max_peers: capacity,
+            // A table filled to its last place refuses one peer in ten million.
+            max_peers: capacity + capacity / 16,
             secrets: Secrets::draw()?,
         })?;
         let snapshot = Snapshot::take()?;

@@ -178,6 +178,10 @@ impl BpfPeers {
     /// See [`Peers::sweep_step`](super::Peers::sweep_step).
     pub fn sweep_step(&mut self, now: Ticks, budget: usize) -> SweepStep {
         let mut step = SweepStep::default();
+        if self.is_empty() {
+            step.wrapped = true;
+            return step;
+        }
         let table = self.shared.table();
         // Empty places cost their share of time too: as if the blocks were as full as they are made for.
         let blocks = u32::try_from(budget)
