@@ -110,15 +110,19 @@ fn a_burst_gives_its_memory_back_when_it_is_over() {
     let mut shakes = Handshakes::new(100, BURST, Duration::from_micros(10));
     let handshake = |shakes: &mut Handshakes, peers: usize| {
         let peers: Vec<_> = (0..peers).map(|_| shakes.next_peer()).collect();
-        peers.iter().for_each(|peer| shakes.ask(peer));
-        peers.iter().for_each(|peer| shakes.answer(peer));
+        for peer in &peers {
+            shakes.ask(peer);
+        }
+        for peer in &peers {
+            shakes.answer(peer);
+        }
         while shakes.relay.poll().is_some() {}
     };
     handshake(&mut shakes, 1);
     let small = HELD.get();
     handshake(&mut shakes, BURST);
     let large = HELD.get();
-    let later = shakes.now + Duration::from_secs(60);
+    let later = shakes.now + Duration::from_mins(1);
     assert!(shakes.relay.give_back_memory(later));
     assert!(!shakes.relay.give_back_memory(later), "once is enough");
     shakes.now = later;

@@ -73,7 +73,8 @@ fn page(figures: &[Figure], machine: &Machine) -> Result<Vec<(String, String)>> 
 /// A unit as part of a file name.
 fn file_name(unit: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = unit.to_lowercase().chars().map(plain).collect();
+    let words = unit.to_lowercase().replace('%', "percent");
+    let name: String = words.chars().map(plain).collect();
     name.trim_matches('-').to_owned()
 }
 
