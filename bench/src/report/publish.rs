@@ -99,7 +99,7 @@ mod tests {
             [
                 "live-pps-by-peers.svg",
                 "live-pps.svg",
-                "live-lost.svg",
+                "live-percent-lost.svg",
                 "live.md"
             ]
         );
