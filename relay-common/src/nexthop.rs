@@ -105,7 +105,8 @@ impl NextHop {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Routing {
-    /// Goes up when next hops are retired because routes have changed; part of a next hop's home.
+    /// Part of a next hop's home. Goes up when a next hop finds no place near its home although the map has room: all are
+    /// retired then and get new homes.
     pub generation: u32,
     /// 1: the route of an outer packet depends on its addresses and ports alone, so a peer's next hop may be kept.
     /// 0: it may depend on more (rules or routes that look at the TOS byte), the kernel is asked each time.
