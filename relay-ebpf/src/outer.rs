@@ -1,5 +1,6 @@
 //! The outer headers: IPv4 and UDP (RFC 4380 2.9; invariants 6 and 7). Numbers in them are as on the wire.
 
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use relay_common::{MappedWord, Reason};
 use teredo::wire::checksum::{self, Sum};
 use teredo::wire::ipv6;
@@ -125,18 +126,23 @@ impl Outer {
     }
 }
 
-/// An identification that is never 0 (invariant 7): this CPU's count of encapsulated packets and the
+/// An identification that is never 0 (invariant 7): the CPU, its count of encapsulated packets and the
 /// destination, mixed with a secret key.
 ///
-/// Multiplications by secret odd numbers, of which only the top bits are shown: who sees the
-/// identifications of his own packets learns neither those of others nor his next.
+/// Without the CPU, two of them that serve one destination would give out the same numbers. A
+/// multiplication by the secret, of which 16 mixed bits are shown: who sees the identifications of his
+/// own packets learns neither those of others nor his next.
 #[inline(always)]
 fn identification(destination: u32) -> u16 {
+    /// The second multiplier of MurmurHash3's finalizer; a secret one has rare bad values.
+    const SPREAD: u64 = 0xc4ce_b9fe_1a85_ec53;
     let key = config::id_key();
     let count = counters::counted(Reason::Encapsulated);
-    let seed = count ^ (u64::from(destination) << 32) ^ key.rotate_left(32);
+    // SAFETY: the helper has no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let seed = count ^ (u64::from(destination ^ cpu) << 32) ^ key.rotate_left(32);
     let mixed = seed.wrapping_mul(key | 1);
-    match (mixed ^ (mixed >> 32)).wrapping_mul(key | 1) >> 48 {
+    match (mixed ^ (mixed >> 32)).wrapping_mul(SPREAD) >> 48 {
         0 => 1,
         id => id as u16,
     }

@@ -179,7 +179,8 @@ fn a_capture_holds_every_frame_and_its_checksums_are_right() {
         .try_into()
         .unwrap();
     println!("{v4:?} {v6:?}");
-    assert!(v4.icmp6 >= 100 && v4.teredo > v4.icmp6, "{v4:?}");
+    // Listener reports of the leg itself are ICMPv6 too; what is Teredo and no echo is a bubble.
+    assert!(v4.icmp6 >= 100 && v4.teredo >= 102, "{v4:?}");
     assert!(v6.icmp6 >= 100 && v6.teredo == 0, "{v6:?}");
 }
 

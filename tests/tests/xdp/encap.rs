@@ -97,15 +97,20 @@ fn the_outer_tos_is_the_inner_traffic_class() {
     });
 }
 
-/// Invariant 7.
+/// Invariant 7, whichever CPU a packet of one destination comes to.
 #[test]
 fn the_identification_is_never_zero_and_never_the_same_for_long() {
     const PACKETS: usize = 500;
+    let cpus = core_affinity::get_core_ids().expect("the CPUs are known");
     in_rig(|rig| {
         let to = trusted_client(rig);
         let inner = Inner::udp(native::PLAIN, to, b"data");
         let seen: Vec<u16> = (0..PACKETS)
-            .map(|_| identification(&encapsulate(rig, &inner).frame))
+            .zip(cpus.iter().cycle())
+            .map(|(_, &cpu)| {
+                assert!(core_affinity::set_for_current(cpu));
+                identification(&encapsulate(rig, &inner).frame)
+            })
             .collect();
         assert!(!seen.contains(&0));
         let distinct: HashSet<u16> = seen.iter().copied().collect();
