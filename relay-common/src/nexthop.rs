@@ -75,7 +75,7 @@ pub const HOP_LIVE: u32 = 1;
 /// [`NextHop::state`]: never used, or no longer; nothing in it may be relied upon.
 pub const HOP_RETIRED: u32 = 0;
 
-/// A next hop. Written by user space: everything else before `state` becomes [`HOP_LIVE`], nothing after it.
+/// A next hop. Written by user space: everything else before `state` becomes [`HOP_LIVE`], nothing but `good_until` after it.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct NextHop {
@@ -87,8 +87,11 @@ pub struct NextHop {
     pub key: HopKey,
     /// How the frame leaves through `key.ifindex`.
     pub egress: crate::Egress,
+    /// Last tick ([`Ticks`](crate::Ticks)) at which it may be used. User space puts it off while it follows the kernel's
+    /// changes: of a daemon that is dead or stopped nobody knows whether its next hops are still true.
+    pub good_until: crate::Ticks,
     /// Always zero.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64 && core::mem::offset_of!(NextHop, key) == 8);

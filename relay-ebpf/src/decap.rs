@@ -87,7 +87,7 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     };
     let class = ecn::decapsulate(outer.ipv4.tos, sent.traffic_class())?;
     sent.set_traffic_class(class);
-    let next = NextHop::ipv6(frame, port, &sent)?;
+    let next = NextHop::ipv6(frame, port, &sent, peer.now)?;
 
     let tags_len = match next.tag_count() {
         0 => write::<0>(frame, start, &next, &sent)?,

@@ -10,7 +10,9 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
     BPF_FIB_LKUP_RET_SUCCESS, xdp_action,
 };
-use relay_common::{AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, NextHop as Kept, Port, Reason};
+use relay_common::{
+    AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, NextHop as Kept, Port, Reason, Ticks,
+};
 use teredo::wire::ipv6::{self, Ipv6Header};
 
 use crate::config;
@@ -42,7 +44,7 @@ impl NextHop {
         tos: u8,
         len: usize,
     ) -> Result<Self, Reason> {
-        if let Some((kept, _)) = live(u32::from(peer.hop()))
+        if let Some((kept, _)) = live(u32::from(peer.hop()), peer.now)
             && len <= kept.key.mtu as usize
         {
             return Self::through(port, macs_of(&kept.key), &kept.egress);
@@ -58,7 +60,9 @@ impl NextHop {
             destination: [peer.mapped.ip().into(), 0],
         };
         let answer = ask(frame, query)?;
-        if let Some((hop, _)) = learn::number_of(AF_INET, &answer) {
+        if let Some((hop, _)) = learn::number_of(AF_INET, &answer)
+            && hop as u8 != peer.hop()
+        {
             peer.keep_hop(hop as u8);
         }
         Self::answered(port, &answer)
@@ -69,11 +73,16 @@ impl NextHop {
     /// # Errors
     /// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
     #[inline(always)]
-    pub(crate) fn ipv6(frame: &Frame, port: &Port, header: &Ipv6Header) -> Result<Self, Reason> {
+    pub(crate) fn ipv6(
+        frame: &Frame,
+        port: &Port,
+        header: &Ipv6Header,
+        now: Ticks,
+    ) -> Result<Self, Reason> {
         let destination: [u64; 2] = zerocopy::transmute!(header.destination);
         let slot = KeptSlot::of(destination);
         if let Some((hop, version)) = slot.as_ref().and_then(|slot| slot.get(destination))
-            && let Some((kept, current)) = live(hop)
+            && let Some((kept, current)) = live(hop, now)
             && version == current
             && header.packet_len() <= kept.key.mtu as usize
         {
@@ -154,13 +163,15 @@ fn macs_of(key: &HopKey) -> Macs {
 
 /// The next hop of that number, if it may be used, and its version.
 #[inline(always)]
-fn live(hop: u32) -> Option<(&'static Kept, u32)> {
+fn live(hop: u32, now: Ticks) -> Option<(&'static Kept, u32)> {
     // Number 0 stands for none and is never live.
     let kept = NEXT_HOPS.get_ptr(hop)?;
     // SAFETY: map values stay readable for the whole run of the program. User space writes nothing else in a slot
     // while a program that saw it live may still run.
     unsafe {
-        (read_volatile(&raw const (*kept).state) == HOP_LIVE).then(|| (&*kept, (*kept).version))
+        (read_volatile(&raw const (*kept).state) == HOP_LIVE
+            && now <= read_volatile(&raw const (*kept).good_until))
+        .then(|| (&*kept, (*kept).version))
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Peer {
     key: KeyWords,
     /// Where data goes.
     pub(crate) mapped: MappedWord,
-    now: Ticks,
+    /// When it was looked for.
+    pub(crate) now: Ticks,
 }
 
 impl Peer {

@@ -143,6 +143,8 @@ impl<S: Subject> Known<S> {
 
     /// Sends a load through the companion and this program.
     fn run(&mut self, companion: &mut Companion, load: Load<'_>) -> Result<f64> {
+        // What it keeps is good for some seconds only.
+        self.subject.serve(load.direction)?;
         let next = self.subject.program()?.fd()?.try_clone()?;
         let before = self.subject.carried(load.direction)?;
         let ns = companion.run_before(&next, load)?;

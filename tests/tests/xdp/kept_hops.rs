@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use relay_common::{AF_INET, AF_INET6, Egress, HOP_RETIRED, HopKey, NextHop, Reason, Routing};
+use relay_common::{
+    AF_INET, AF_INET6, Egress, HOP_RETIRED, HopKey, NextHop, Reason, Routing, Ticks,
+};
 
 use super::frames::{Inner, Outer, received};
 use super::rig::{GATEWAY_MAC, PORT_MAC, Rig, client, in_rig, ip, mapped};
@@ -113,6 +115,31 @@ fn a_next_hop_that_was_entered_is_used_without_asking_until_it_is_retired() {
                     ..NextHop::default()
                 },
             );
+        }
+        assert_eq!(
+            (encap(rig), decap(rig)),
+            (Reason::PuntNoRoute, Reason::PuntNoRoute)
+        );
+    });
+}
+
+/// A daemon that is dead or stopped does not tell the program what has changed.
+#[test]
+fn a_next_hop_nobody_vouches_for_any_more_is_asked_for() {
+    in_rig(|rig| {
+        rig.set_routing(KEEP_ALL);
+        let ipv4 = enter(rig, "wan", AF_INET, 1);
+        let ipv6 = enter(rig, "lan", AF_INET6, 1);
+        trust(rig);
+        assert_eq!(
+            (encap(rig), decap(rig)),
+            (Reason::Encapsulated, Reason::Decapsulated)
+        );
+        take_routes_away();
+        for number in [ipv4, ipv6] {
+            let mut hop = rig.hop(number);
+            hop.good_until = Ticks(1);
+            rig.set_hop(number, hop);
         }
         assert_eq!(
             (encap(rig), decap(rig)),

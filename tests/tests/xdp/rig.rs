@@ -210,10 +210,17 @@ impl Rig {
                 version,
                 key,
                 egress,
+                good_until: Ticks(u32::MAX),
                 ..NextHop::default()
             },
         );
         number
+    }
+
+    /// A slot of the map of next hops.
+    pub(crate) fn hop(&mut self, number: u32) -> NextHop {
+        let map: Array<_, Pod<NextHop>> = Array::try_from(self.map(maps::NEXT_HOPS)).unwrap();
+        map.get(&number, 0).unwrap().0
     }
 
     /// Writes a slot of the map of next hops.

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use relay_common::HopKey;
+use relay_common::{HopKey, Ticks};
 use tracing::{debug, warn};
 
 use super::NextHops;
 use super::slots::Numbers;
 use super::state::Staged;
 use crate::net::routing::{self, Event, Family, NeighbourUse, RouteWatch};
+use crate::slowpath::clock;
 use crate::slowpath::poll::{STOP_CHECK, wait_readable};
 
 /// How often the kernel is told of the neighbours in use: more often than the 5 s it waits before it probes one in use
@@ -82,12 +83,15 @@ impl RouteFollower {
     /// # Errors
     /// The kernel tells no more.
     pub fn serve(&mut self) -> io::Result<()> {
+        // The kernel tells of a change before it answers anybody by it, so this moment's state is followed below.
+        let now = Ticks::from(clock::now());
         while let Some(event) = self.watch.next()? {
             self.hops.lock().apply(&event, Instant::now());
             if event == Event::Lost {
                 debug!("changes of routes were missed: all next hops are retired");
             }
         }
+        self.hops.lock().renew(now);
         Ok(())
     }
 }

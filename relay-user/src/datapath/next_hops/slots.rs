@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use relay_common::{Egress, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey};
+use relay_common::{Egress, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey, Ticks};
 
 use crate::datapath::shared_array::SharedArray;
 use crate::net::routing::Family;
@@ -39,11 +39,17 @@ pub struct HopCounts {
     pub retired: u32,
 }
 
-/// A [`NextHop`](relay_common::NextHop) in words: state and version, three of the key, two of the egress, two of nothing.
+/// A [`NextHop`](relay_common::NextHop) in words: state and version, three of the key, two of the egress, the tick until
+/// which it is good, and one of nothing.
 pub(super) type HopWords = [AtomicU64; 8];
 
 /// A [`Routing`](relay_common::Routing) in words.
 pub(super) type RoutingWords = [AtomicU32; 4];
+
+/// Ticks for which next hops are good without another word: some three seconds, in which a busy thread gets its turn.
+const GOOD_FOR_TICKS: u32 = 12;
+/// Its word in the element.
+const GOOD_UNTIL: usize = 6;
 
 const GENERATION: usize = 0;
 const KEEP_IPV4: usize = 1;
@@ -76,6 +82,8 @@ pub(super) struct Slots {
     routing: Elements<RoutingWords>,
     became: [Slot; SLOTS],
     versions: [u32; SLOTS],
+    /// Tick until which live next hops are good.
+    good_until: u32,
 }
 
 impl Slots {
@@ -90,6 +98,21 @@ impl Slots {
             routing,
             became: [Slot::Free; SLOTS],
             versions: [0; SLOTS],
+            good_until: 0,
+        }
+    }
+
+    /// What is live was true at `now`: everything the kernel had told by then has been followed.
+    pub(super) fn renew(&mut self, now: Ticks) {
+        let good_until = now.0.saturating_add(GOOD_FOR_TICKS);
+        if good_until == self.good_until {
+            return;
+        }
+        self.good_until = good_until;
+        for (hop, slot) in self.hops.get().iter().zip(&self.became) {
+            if matches!(slot, Slot::Live(_)) {
+                hop[GOOD_UNTIL].store(word_of(good_until, 0), Ordering::Relaxed);
+            }
         }
     }
 
@@ -139,6 +162,8 @@ impl Slots {
     pub(super) fn publish(&mut self, number: usize) {
         if let Slot::Staged(key) = self.became[number] {
             self.became[number] = Slot::Live(key);
+            let good_until = word_of(self.good_until, 0);
+            self.hops.get()[number][GOOD_UNTIL].store(good_until, Ordering::Relaxed);
             self.set_state(number, HOP_LIVE);
         }
     }

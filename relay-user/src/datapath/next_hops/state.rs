@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use relay_common::{Egress, HOPS, HopKey};
+use relay_common::{Egress, HOPS, HopKey, Ticks};
 
 use super::slots::{Numbers, SLOTS, Slots};
 use crate::net::routing::{Event, Families, Family, Link, Neighbour};
@@ -166,6 +166,11 @@ impl State {
         let before = std::mem::replace(&mut self.egress, egress.clone());
         self.slots
             .retire(|key| before.get(&key.ifindex) != egress.get(&key.ifindex));
+    }
+
+    /// All that the kernel had told at `now` has been applied.
+    pub(super) fn renew(&mut self, now: Ticks) {
+        self.slots.renew(now);
     }
 
     /// Nobody tells of changes any more: nothing may be kept from now on.

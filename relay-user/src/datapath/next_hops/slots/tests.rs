@@ -93,6 +93,27 @@ fn the_program_reads_what_was_entered() {
 }
 
 #[test]
+fn what_is_live_is_good_for_three_seconds_after_it_was_vouched_for() {
+    let mut slots = slots();
+    slots.renew(Ticks(100));
+    let first = enter(&mut slots, key(1));
+    assert_eq!(read(&slots, first).good_until, Ticks(112));
+    slots.renew(Ticks(101));
+    let second = enter(&mut slots, key(2));
+    for number in [first, second] {
+        assert_eq!(read(&slots, number).good_until, Ticks(113));
+    }
+    slots.retire(|k| *k == key(1));
+    slots.renew(Ticks(102));
+    assert_eq!(
+        read(&slots, first).good_until,
+        Ticks(113),
+        "not the retired"
+    );
+    assert_eq!(read(&slots, second).good_until, Ticks(114));
+}
+
+#[test]
 fn a_retired_slot_is_not_used_again_before_it_is_free_and_then_with_a_new_version() {
     let mut slots = slots();
     let number = enter(&mut slots, key(1));
