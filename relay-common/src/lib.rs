@@ -18,6 +18,7 @@ mod nexthop;
 mod peer;
 mod port;
 mod reason;
+mod succession;
 mod table;
 
 pub use config::RelayConfig;
@@ -28,6 +29,7 @@ pub use nexthop::{
 pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_SHIFT, Ticks};
 pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
 pub use reason::{Counter, Kind, Reason};
+pub use succession::{LAYOUT, Succession};
 pub use table::{
     BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, MappedWord,
     SIDE_WAYS, SIDE_WORDS, TableShape, Tail, WAYS,
@@ -56,6 +58,8 @@ pub mod maps {
     pub const ROUTING: &str = "ROUTING";
     /// PERCPU_ARRAY of [`KeptRoute`](crate::KeptRoute), by a keyed hash of the destination. Written by the program alone.
     pub const KEPT_ROUTES: &str = "KEPT_ROUTES";
+    /// ARRAY of one [`Succession`](crate::Succession): what a successor of this daemon must know. For user space alone.
+    pub const SUCCESSION: &str = "SUCCESSION";
     /// PERCPU_ARRAY of one u64: when each CPU last reported a wanted next hop. Written by the program alone.
     pub const REPORTED: &str = "REPORTED";
     /// RINGBUF of [`HopKey`](crate::HopKey): answers of the kernel that are in no slot of [`NEXT_HOPS`].

@@ -7,7 +7,8 @@ use relay_common::maps::{
     WANTED_HOPS_BYTES,
 };
 use relay_common::{
-    Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, Reason, Routing, TableShape,
+    Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, Reason, Routing, Succession,
+    TableShape,
 };
 
 /// `BPF_F_MMAPABLE`: user space reads and writes it as memory.
@@ -48,6 +49,10 @@ pub(crate) static KEPT_ROUTES: PerCpuArray<KeptRoute> =
 
 #[map]
 pub(crate) static WANTED_HOPS: RingBuf = RingBuf::with_byte_size(WANTED_HOPS_BYTES, 0);
+
+/// For user space alone.
+#[map]
+pub(crate) static SUCCESSION: Array<Succession> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static REPORTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -48,7 +48,7 @@ pub enum Command {
     Peers(PeersFlags),
 }
 
-/// Flags of `relay` and `check`. Each is also a key of the configuration file; a flag wins over the file.
+/// Flags of `relay` and `check`. All but the last two are also keys of the configuration file; a flag wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RelayFlags {
     /// Interface that carries Teredo or native IPv6 traffic; repeat it for several (at most 64).
@@ -108,9 +108,19 @@ pub struct RelayFlags {
     )]
     pub zero_copy: Option<bool>,
 
+    /// Directory on a BPF file system in which program and peers outlive the daemon, or `none`.
+    /// [default: /sys/fs/bpf/shipworm]
+    #[arg(long, value_name = "DIR")]
+    pub pin_dir: Option<String>,
+
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Take over from the relay that answers at the control socket, if there is one: it hands over its sockets and ends, and no
+    /// packet of an established peer is lost. The way to a new version, and back.
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// Flags of `relay` and `check` that are whole numbers: how much of what the slow path holds and sends.

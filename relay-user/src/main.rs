@@ -48,7 +48,7 @@ fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
 fn relay(flags: &RelayFlags) -> Result<(), Failed> {
     let settings = config::settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
     logging::start(settings.log, settings.log_format).map_err(|e| failed(EXIT_FAILED)(&e))?;
-    role::relay::run(settings).map_err(|e| failed(e.exit_code())(&e))
+    role::relay::run(settings, flags.take_over).map_err(|e| failed(e.exit_code())(&e))
 }
 
 fn check(flags: &RelayFlags) -> Result<(), Failed> {

@@ -32,6 +32,7 @@ mod leftovers;
 mod legs;
 mod many_addresses;
 pub mod miredo;
+mod mounts;
 mod nat;
 mod netns;
 mod node;

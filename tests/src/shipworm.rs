@@ -55,6 +55,8 @@ pub struct Settings {
     pub datapath: Datapath,
     /// `--max-peers`; small, so that starting is quick.
     pub max_peers: u32,
+    /// Whether program and peers outlive the daemon.
+    pub pins: bool,
     /// More flags.
     pub flags: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl Settings {
         Self {
             datapath,
             max_peers: 1 << 15,
+            pins: false,
             flags: Vec::new(),
         }
     }
@@ -77,7 +80,7 @@ pub struct Relay<'lab> {
     binary: PathBuf,
     socket: PathBuf,
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl<'lab> Relay<'lab> {
@@ -89,36 +92,29 @@ impl<'lab> Relay<'lab> {
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
         let socket = dir.path().join("relay.sock");
-        let notify_path = dir.path().join("notify.sock");
-        let notify = UnixDatagram::bind(&notify_path)?;
-        notify.set_nonblocking(true)?;
-
-        let mut command = Command::new(&binary);
-        command.env("NOTIFY_SOCKET", &notify_path).arg("relay");
-        for interface in lab.relay_interfaces() {
-            command.args(["--iface", interface]);
-        }
-        if !lab.relay_vlans().is_empty() {
-            // The addresses are on the VLAN devices, which may be stand-ins.
-            command.args(["--bind", &Lab::RELAY_V4.to_string()]);
-            command.args(["--native-address", &Lab::RELAY_V6.to_string()]);
-        }
-        for range in ["198.51.100.0/24", "203.0.113.0/24"] {
-            command.args(["--allow-non-global", range]);
-        }
-        command.args(["--datapath", settings.datapath.as_str()]);
-        command.args(["--max-peers", &settings.max_peers.to_string()]);
-        command.arg("--socket").arg(&socket).args(&settings.flags);
-
-        let mut process = lab.relay.spawn_command(Pids::Own, command)?;
-        process.wait_until("READY", READY_DEADLINE, || said_ready(&notify))?;
+        let command = command(lab, &binary, &socket, settings);
+        let process = ready(lab, command, dir.path())?;
         Ok(Self {
             lab,
             binary,
             socket,
             process,
-            _dir: dir,
+            dir,
         })
+    }
+
+    /// Starts another that takes over, and waits until it says READY and this one has ended.
+    ///
+    /// # Errors
+    /// The other does not start, or this one does not end with exit code 0.
+    pub fn take_over(&mut self, settings: &Settings) -> Result<()> {
+        let mut command = command(self.lab, &self.binary, &self.socket, settings);
+        command.arg("--take-over");
+        let other = ready(self.lab, command, self.dir.path())?;
+        let mut before = std::mem::replace(&mut self.process, other);
+        let status = before.wait(READY_DEADLINE)?;
+        ensure!(status.code() == Some(0), "{status}\n{}", before.output());
+        Ok(())
     }
 
     /// What `shipworm status --json` says.
@@ -206,6 +202,43 @@ impl<'lab> Relay<'lab> {
         ])?;
         serde_json::from_str(&json).with_context(|| format!("{what}: {json}"))
     }
+}
+
+/// `shipworm relay` on all interfaces of the relay's machine.
+fn command(lab: &Lab, binary: &Path, socket: &Path, settings: &Settings) -> Command {
+    let mut command = Command::new(binary);
+    command.arg("relay");
+    for interface in lab.relay_interfaces() {
+        command.args(["--iface", interface]);
+    }
+    if !lab.relay_vlans().is_empty() {
+        // The addresses are on the VLAN devices, which may be stand-ins.
+        command.args(["--bind", &Lab::RELAY_V4.to_string()]);
+        command.args(["--native-address", &Lab::RELAY_V6.to_string()]);
+    }
+    for range in ["198.51.100.0/24", "203.0.113.0/24"] {
+        command.args(["--allow-non-global", range]);
+    }
+    command.args(["--datapath", settings.datapath.as_str()]);
+    command.args(["--max-peers", &settings.max_peers.to_string()]);
+    if !settings.pins {
+        command.args(["--pin-dir", "none"]);
+    }
+    command.arg("--socket").arg(socket).args(&settings.flags);
+    command
+}
+
+/// Starts a relay and waits until it says READY.
+fn ready(lab: &Lab, mut command: Command, dir: &Path) -> Result<Process> {
+    let notify_path = dir.join("notify.sock");
+    // One of a relay before.
+    let _ = std::fs::remove_file(&notify_path);
+    let notify = UnixDatagram::bind(&notify_path)?;
+    notify.set_nonblocking(true)?;
+    command.env("NOTIFY_SOCKET", &notify_path);
+    let mut process = lab.relay.spawn_command(Pids::Own, command)?;
+    process.wait_until("READY", READY_DEADLINE, || said_ready(&notify))?;
+    Ok(process)
 }
 
 /// Whether an XDP program sits on one of the relay's interfaces.

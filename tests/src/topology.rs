@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::legs::{self, Legs};
-use crate::nat;
 use crate::{Nat, Node, VlanDevice};
+use crate::{mounts, nat};
 
 /// The relay's UDP port.
 pub const RELAY_PORT: u16 = 3545;
@@ -116,6 +116,7 @@ impl Lab {
     /// # Errors
     /// Not root, or a tool is missing: the message names machine, command and cause.
     pub fn new(options: &Options) -> Result<Self> {
+        mounts::isolate().context("a BPF file system of its own")?;
         let dir = tempfile::Builder::new().prefix("lab-").tempdir()?;
         // miredo reads its configuration as another user.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;

@@ -50,6 +50,7 @@ impl Relay {
             command.args(["--allow-non-global", range]);
         }
         command.args(["--datapath", "xdp", "--max-peers", &max_peers.to_string()]);
+        command.args(["--pin-dir", "none"]);
         command.arg("--socket").arg(&socket);
         for (key, value) in LIFTED {
             command.args([key, value]);

@@ -68,5 +68,10 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
         log: flags.log.map(sourced),
         log_format: flags.log_format.map(sourced),
         zero_copy: flags.zero_copy.map(sourced),
+        pin_dir: flags
+            .pin_dir
+            .as_deref()
+            .map(|t| one("pin-dir", t, value::pin_dir))
+            .transpose()?,
     })
 }

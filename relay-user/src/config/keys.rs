@@ -161,6 +161,13 @@ pub const KEYS: &[Key] = &[
         text: "Bind AF_XDP sockets in zero-copy mode where the driver can. Only the slow path uses them, so little is gained, and \
                some drivers are known to fail in it.",
     },
+    Key {
+        name: "pin-dir",
+        form: "string, absolute path, or `none`",
+        default: crate::datapath::DEFAULT_PIN_DIR,
+        text: "Directory on a BPF file system in which program and peers outlive the daemon: if it dies, established peers keep \
+               flowing, and the next start goes on with them. `none`: they end with it.",
+    },
 ];
 
 /// The key a wrong name was probably meant for.

@@ -12,6 +12,7 @@ use teredo::relay::{Ipv4Net, Limits};
 use super::given::{Given, Sourced};
 use super::{DEFAULT_SOCKET, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, file, flags};
 use crate::cli::RelayFlags;
+use crate::datapath::DEFAULT_PIN_DIR;
 use crate::error::StartError;
 
 /// The service address as asked for.
@@ -99,6 +100,8 @@ pub struct RelaySettings {
     pub log_format: LogFormat,
     /// Whether AF_XDP sockets try zero-copy mode.
     pub zero_copy: bool,
+    /// Directory of a BPF file system in which program and peers outlive the daemon; `None`: they do not.
+    pub pin_dir: Option<PathBuf>,
 }
 
 impl RelaySettings {
@@ -158,6 +161,9 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
             .log_format
             .map_or(LogFormat::Text, |format| format.value),
         zero_copy: given.zero_copy.is_some_and(|z| z.value),
+        pin_dir: given
+            .pin_dir
+            .map_or_else(|| Some(PathBuf::from(DEFAULT_PIN_DIR)), |dir| dir.value),
     };
     if let Some(Sourced {
         value: bind,
@@ -245,6 +251,8 @@ mod tests {
             default("log-format")
         );
         assert_eq!(settings.zero_copy.to_string(), default("zero-copy"));
+        let pin_dir = settings.pin_dir.expect("pinned unless asked otherwise");
+        assert_eq!(pin_dir.to_string_lossy(), default("pin-dir"));
         assert!(settings.allow_non_global.is_empty() && default("allow-non-global") == "none");
         assert!(settings.bind.is_none() && default("bind").ends_with("port 3545"));
         assert!(settings.native_address.is_none());

@@ -201,6 +201,20 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, Refusal> {
     Ok(PathBuf::from(text))
 }
 
+/// A directory by its absolute path, or `none`.
+pub(super) fn pin_dir(text: &str) -> Result<Option<PathBuf>, Refusal> {
+    if text == "none" {
+        return Ok(None);
+    }
+    if !text.starts_with('/') || text.contains('\0') {
+        return Err(Refusal::new(
+            "not the absolute path of a directory",
+            "a directory on a BPF file system, such as /sys/fs/bpf/shipworm, or none",
+        ));
+    }
+    Ok(Some(PathBuf::from(text)))
+}
+
 /// One of the names of an enumeration.
 pub(super) fn choice<T: ValueEnum>(text: &str) -> Result<T, Refusal> {
     T::from_str(text, false).map_err(|_| {

@@ -3,6 +3,7 @@
 //! ```text
 //! {"request":"status"}                 ─► Status
 //! {"request":"peers","limit":1000}     ─► Peers
+//! {"request":"handover"}               ─► the relay's sockets, see [`Successor`]
 //! anything else                        ─► {"error":"..."}
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod client;
 mod server;
 mod socket;
+mod succession;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use client::{AskError, peers, status};
 pub use server::Server;
 pub use socket::refuse_if_taken;
+pub use succession::{Inheritance, Successor, take_over};
 
 use crate::status::{Peers, Status};
 
@@ -43,6 +46,8 @@ pub enum Request {
         #[serde(default = "default_peer_rows")]
         limit: u32,
     },
+    /// That it stops and hands its sockets over to the one who asks.
+    HandOver,
 }
 
 fn default_peer_rows() -> u32 {
@@ -67,6 +72,11 @@ pub enum Ask {
         /// Where the answer goes.
         answer: oneshot::Sender<Peers>,
     },
+}
+
+/// The channel by which those who want to take over come; more than one at a time cannot.
+pub fn successors() -> (mpsc::Sender<Successor>, mpsc::Receiver<Successor>) {
+    mpsc::channel(1)
 }
 
 /// The channel between the server and whoever answers; from another thread with `blocking_recv`.

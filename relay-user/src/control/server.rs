@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Ask, MAX_PEER_ROWS, REQUEST_BYTES, Refused, Request, socket};
+use super::{Ask, MAX_PEER_ROWS, REQUEST_BYTES, Refused, Request, Successor, socket};
 use crate::error::StartError;
 
 /// Clients served at the same time; more wait to be accepted.
@@ -44,12 +44,17 @@ impl Server {
         })
     }
 
-    /// Answers clients until the future is dropped, putting each question into `asks`. Takes a tokio runtime with I/O
+    /// Answers clients until the future is dropped, putting each question into `asks`, and who wants to take over into
+    /// `successors`. Takes a tokio runtime with I/O
     /// and time, of any kind.
     ///
     /// # Errors
     /// Only the registration of the socket with the runtime.
-    pub async fn serve(&self, asks: mpsc::Sender<Ask>) -> io::Result<()> {
+    pub async fn serve(
+        &self,
+        asks: mpsc::Sender<Ask>,
+        successors: mpsc::Sender<Successor>,
+    ) -> io::Result<()> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         // Aborts the clients that are left when this future is dropped.
@@ -61,10 +66,10 @@ impl Server {
             while clients.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let asks = asks.clone();
+                    let (asks, successors) = (asks.clone(), successors.clone());
                     clients.spawn(async move {
                         // A client that went away is its own business.
-                        let _ = converse(stream, &asks).await;
+                        let _ = converse(stream, &asks, &successors).await;
                         drop(place);
                     });
                 }
@@ -78,7 +83,11 @@ impl Server {
 }
 
 /// Answers one client, line by line, until it closes, is silent for too long or says something unreadable.
-async fn converse(stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    asks: &mpsc::Sender<Ask>,
+    successors: &mpsc::Sender<Successor>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(REQUEST_BYTES, reader);
     let mut line = Vec::new();
@@ -94,6 +103,13 @@ async fn converse(stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()
             (refused(text), false)
         } else {
             match serde_json::from_slice::<Request>(&line) {
+                Ok(Request::HandOver) => {
+                    let stream = reader
+                        .into_inner()
+                        .reunite(writer)
+                        .map_err(io::Error::other)?;
+                    return hand_over(stream.into_std()?, successors);
+                }
                 Ok(request) => (answer(request, asks).await, true),
                 Err(e) => (refused(format!("not a request: {e}")), false),
             }
@@ -103,6 +119,24 @@ async fn converse(stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()
             return in_time(writer.shutdown()).await;
         }
     }
+}
+
+/// Passes the connection on to whoever can stop the relay.
+fn hand_over(
+    stream: std::os::unix::net::UnixStream,
+    successors: &mpsc::Sender<Successor>,
+) -> io::Result<()> {
+    let successor = Successor::new(stream)?;
+    if !successor.may_take_over() {
+        successor.refuse("only root and the relay's own user may take over");
+        return Ok(());
+    }
+    if let Err(error) = successors.try_send(successor) {
+        let (mpsc::error::TrySendError::Full(successor)
+        | mpsc::error::TrySendError::Closed(successor)) = error;
+        successor.refuse("the relay is shutting down");
+    }
+    Ok(())
 }
 
 async fn in_time<T>(io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -118,6 +152,7 @@ async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Vec<u8> {
             let limit = limit.min(MAX_PEER_ROWS) as usize;
             ask(asks, |answer| Ask::Peers { limit, answer }).await
         }
+        Request::HandOver => refused("a connection is handed over, not answered".to_owned()),
     }
 }
 

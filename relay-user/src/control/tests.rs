@@ -53,7 +53,7 @@ impl Daemon {
                 .expect("a runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    end = server.serve(asks) => panic!("{end:?}"),
+                    end = server.serve(asks, super::successors().0) => panic!("{end:?}"),
                     _ = stopped => (),
                 }
             });

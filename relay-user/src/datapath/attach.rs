@@ -1,11 +1,16 @@
 //! Putting the program on a port.
 
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use relay_common::{Egress, PORT_PROBES, PORT_SLOTS, Port, maps, port_home};
 use tracing::{info, warn};
 
 use super::pod::Pod;
-use super::{Datapath, Mode, refusal, relay_program};
+use super::{Datapath, Mode, pins, refusal, relay_program};
 use crate::error::StartError;
 use crate::net::{self, Link, LinkKind};
 
@@ -132,6 +137,7 @@ impl Datapath {
             .map_err(|error| refusal::map(port, &error))
     }
 
+    /// Replaces the program of a relay before in one step, if it has left it there; no frame is missed.
     fn attach_program(&mut self, port: &Link, driver: &str) -> Result<XdpLink, StartError> {
         let mode = match self.mode {
             Mode::Xdp => XdpMode::Driver,
@@ -139,20 +145,59 @@ impl Datapath {
         };
         let refuse = |error| refusal::attach(port, driver, self.mode, &error);
         let program = relay_program(&mut self.ebpf)?;
+        let pins = self.pins.as_ref();
+        if let Some(pins) = pins.filter(|pins| pins.has_link(port.index)) {
+            let path = pins.link(port.index);
+            let link = left_link(&path).map_err(|error| cannot_pin(&path, &error))?;
+            let id = program.attach_to_link(link).map_err(refuse)?;
+            return program.take_link(id).map_err(refuse);
+        }
         let id = program
             .attach_to_if_index(port.index, mode)
             .map_err(refuse)?;
-        program.take_link(id).map_err(refuse)
+        let link = program.take_link(id).map_err(refuse)?;
+        match pins {
+            Some(pins) => {
+                let path = pins.link(port.index);
+                pin(link, &path).map_err(|error| cannot_pin(&path, error.as_ref()))
+            }
+            None => Ok(link),
+        }
     }
 }
 
+/// The link a relay before has pinned.
+fn left_link(path: &Path) -> Result<XdpLink, LinkError> {
+    XdpLink::try_from(FdLink::from(PinnedLink::from_pin(path)?))
+}
+
+/// Makes a link outlive this process.
+fn pin(link: XdpLink, path: &Path) -> Result<XdpLink, Box<dyn Error>> {
+    // One whose port is gone may have left its name.
+    let _ = fs::remove_file(path);
+    let pinned = FdLink::try_from(link)?.pin(path)?;
+    Ok(XdpLink::try_from(FdLink::from(pinned))?)
+}
+
+fn cannot_pin(path: &Path, error: &(dyn Error + 'static)) -> StartError {
+    StartError::new(
+        "--pin-dir",
+        path.display().to_string(),
+        error.to_string(),
+        "--pin-dir none runs without",
+    )
+}
+
 /// What [`Datapath::attach`] would refuse `port` for, as far as it can be known without trying:
-/// no Ethernet interface, or another program on it.
+/// no Ethernet interface, or another program on it that is not one a relay before has left below `pins`.
 ///
 /// # Errors
 /// That refusal.
-pub fn foresee(port: &Link) -> Result<(), StartError> {
+pub fn foresee(port: &Link, pins: Option<&Path>) -> Result<(), StartError> {
     refuse_by_kind(port)?;
+    if pins.is_some_and(|base| pins::is_left_over(base, port.index)) {
+        return Ok(());
+    }
     refusal::occupied_then(port).map_or(Ok(()), Err)
 }
 

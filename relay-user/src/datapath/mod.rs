@@ -22,6 +22,7 @@ mod next_hops;
 mod object;
 mod peer_table;
 mod peers;
+mod pins;
 mod pod;
 mod readers;
 mod refusal;
@@ -38,12 +39,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use aya::maps::{Array, DevMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use relay_common::{Counter, Egress, Port, RelayConfig, TableShape, maps};
+use relay_common::{Counter, Egress, LAYOUT, Port, RelayConfig, Succession, TableShape, maps};
 use tracing::{info, warn};
 
 pub use attach::{AttachedPort, foresee};
@@ -55,6 +57,7 @@ pub use object::OBJECT;
 #[cfg(feature = "rig")]
 pub use object::{GENERATOR, RIG, WRAP, YARDSTICK};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
+pub use pins::{DEFAULT_PIN_DIR, Pins};
 pub use readers::{CounterReader, ProbeEvents};
 pub use staged_peers::StagedPeers;
 
@@ -143,6 +146,17 @@ impl Secrets {
     }
 }
 
+impl Settings {
+    fn succession(&self, table: TableShape) -> Succession {
+        Succession {
+            layout: LAYOUT,
+            table,
+            max_peers: self.max_peers,
+            generic: u32::from(self.mode == Mode::XdpGeneric),
+        }
+    }
+}
+
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets")
@@ -151,7 +165,7 @@ impl fmt::Debug for Secrets {
 
 /// The loaded program and its maps. Dropping it takes the program off every port, then frees the maps.
 pub struct Datapath {
-    // Fields are dropped in order: links before the program and its maps.
+    // Fields are dropped in order: links before the program and its maps, files of either after them.
     attached: Vec<Attachment>,
     ebpf: Ebpf,
     mode: Mode,
@@ -159,6 +173,7 @@ pub struct Datapath {
     /// What is in the map of that name.
     egress: HashMap<u32, Egress>,
     next_socket_slot: u32,
+    pins: Option<Pins>,
 }
 
 struct Maps {
@@ -182,11 +197,24 @@ impl Datapath {
     /// # Errors
     /// Kernel too old, capabilities missing, no memory for the peer table, or the verifier's refusal.
     pub fn load(settings: &Settings) -> Result<Self, StartError> {
+        Self::load_pinned(settings, None)
+    }
+
+    /// The same, with links and maps in the files of `pins`. What a daemon before has left there is used on if it can be:
+    /// its peers stay trusted, its counters go on.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load). What was left stays where it is then.
+    pub fn load_pinned(settings: &Settings, mut pins: Option<Pins>) -> Result<Self, StartError> {
         requirements::check(settings.mode)?;
         requirements::lift_locked_memory_limit();
         let clock = Clock::measure()
             .map_err(|cause| StartError::new("clock", "", cause.to_string(), ""))?;
-        let shape = TableShape::new(settings.max_peers, settings.secrets.table);
+        let inherited = pins.as_mut().and_then(|pins| inherit(pins, settings));
+        let shape = inherited.map_or_else(
+            || TableShape::new(settings.max_peers, settings.secrets.table),
+            |left| left.table,
+        );
         let config = Pod(RelayConfig {
             table: shape,
             id_key: settings.secrets.identification,
@@ -199,9 +227,14 @@ impl Datapath {
             tunnel_mtu: settings.tunnel_mtu,
             punt_frame_max: PUNT_FRAME_MAX,
         });
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .map_max_entries(maps::PEERS, shape.lines())
-            .override_global(CONFIG, &config, true)
+            .override_global(CONFIG, &config, true);
+        for (name, path) in pins.iter().flat_map(Pins::maps) {
+            loader.map_pin_path(name, path);
+        }
+        let mut ebpf = loader
             .load(OBJECT)
             .map_err(|error| refusal::load(settings, &error))?;
         #[cfg(feature = "trace")]
@@ -210,6 +243,10 @@ impl Datapath {
         program
             .load()
             .map_err(|error| refusal::load(settings, &error))?;
+        let mut succession: Array<_, Pod<Succession>> = take_map(&mut ebpf, maps::SUCCESSION)?;
+        succession
+            .set(0, Pod(settings.succession(shape)), 0)
+            .map_err(|error| StartError::new("map", maps::SUCCESSION, error.to_string(), ""))?;
         let maps = Maps::take(&mut ebpf, shape, settings.max_peers)?;
         Ok(Self {
             attached: Vec::new(),
@@ -218,7 +255,38 @@ impl Datapath {
             maps,
             egress: HashMap::new(),
             next_socket_slot: 0,
+            pins,
         })
+    }
+
+    /// The directory in which links and maps outlive the daemon; `None` where they do not.
+    pub fn pinned_in(&self) -> Option<&Path> {
+        self.pins.as_ref().map(Pins::directory)
+    }
+
+    /// Call it when every port is attached, before next hops are kept: ports that are no longer named lose the program of a daemon
+    /// before, and its next hops, of which this one knows nothing, are forgotten by the peers.
+    pub fn settle(&self) {
+        if let Some(pins) = &self.pins {
+            let ports: Vec<u32> = self.attached.iter().map(|a| a.port.ifindex).collect();
+            pins.forget_links_but(&ports);
+        }
+        self.maps.peers.forget_hops(|_| true);
+    }
+
+    /// Takes every `AF_XDP` socket out of the map: frames that would be punted go the kernel's way from now on.
+    pub fn forget_sockets(&mut self) {
+        for slot in 0..self.next_socket_slot {
+            // One that was closed has emptied its slot itself.
+            let _ = self.maps.sockets.unset(slot);
+        }
+    }
+
+    /// Frees what belongs to this process, and leaves program and peers to whoever takes over.
+    pub fn leave(mut self) {
+        if let Some(pins) = &mut self.pins {
+            pins.keep();
+        }
     }
 
     /// A handle on the peer table.
@@ -314,7 +382,10 @@ impl Datapath {
     }
 
     /// Takes the program off every port, then frees program and maps.
-    pub fn detach(self) {
+    pub fn detach(mut self) {
+        if let Some(pins) = &mut self.pins {
+            pins.give_up();
+        }
         drop(self);
     }
 }
@@ -355,6 +426,25 @@ impl Maps {
         let _ = self.ports.set(slot, Pod(Port::default()), 0);
         let _ = self.egress.remove(&port.ifindex);
     }
+}
+
+/// What a daemon before has left, if it is of use; else nothing of its maps is left.
+fn inherit(pins: &mut Pins, settings: &Settings) -> Option<Succession> {
+    let left = pins.inherited(settings.max_peers);
+    if pins.has_links() {
+        // It carries traffic: a start that fails must not end that.
+        pins.keep();
+    }
+    if left.is_none() {
+        pins.forget_maps();
+    }
+    if let Some(left) = left {
+        if left.generic != settings.succession(left.table).generic {
+            pins.forget_links_but(&[]);
+        }
+        info!(pins = %pins.directory().display(), "going on with the peers of a relay before");
+    }
+    left
 }
 
 /// A mismatch between the embedded program and this loader is a broken build.

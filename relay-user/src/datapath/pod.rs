@@ -1,6 +1,8 @@
 //! Shared layouts as aya wants them.
 
-use relay_common::{Counter, Egress, Line, NextHop, PeerKey, Port, RelayConfig, Routing};
+use relay_common::{
+    Counter, Egress, Line, NextHop, PeerKey, Port, RelayConfig, Routing, Succession,
+};
 
 /// A value that may be copied into and out of BPF maps byte by byte.
 #[repr(transparent)]
@@ -17,4 +19,4 @@ macro_rules! pod {
     };
 }
 
-pod!(Counter Egress Line NextHop PeerKey Port RelayConfig Routing);
+pod!(Counter Egress Line NextHop PeerKey Port RelayConfig Routing Succession);

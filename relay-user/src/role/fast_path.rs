@@ -4,7 +4,7 @@ use teredo::relay::Config;
 use tracing::warn;
 
 use crate::config::{DatapathChoice, RelaySettings};
-use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Secrets, Settings};
+use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Pins, Secrets, Settings};
 use crate::error::StartError;
 use crate::net::{self, PortPath, Snapshot};
 use crate::slowpath::xsk::PuntSocket;
@@ -71,7 +71,8 @@ impl FastPath {
         fib_ifindex: u32,
         mode: Mode,
     ) -> Result<Self, StartError> {
-        let mut datapath = Datapath::load(&Settings {
+        let (pins, unpinned) = Self::open_pins(settings);
+        let loaded = Settings {
             mode,
             service: relay.service,
             tunnel_mtu: relay.tunnel_mtu,
@@ -79,8 +80,12 @@ impl FastPath {
             max_peers: settings.max_peers,
             secrets: Secrets::draw()
                 .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?,
-        })?;
+        };
+        let mut datapath = Datapath::load_pinned(&loaded, pins)?;
         let mut path = Self::none();
+        if let Some(text) = unpinned {
+            path.warn(text);
+        }
         for name in &settings.ifaces {
             let port = port_of(snapshot, name)?;
             if datapath
@@ -94,8 +99,25 @@ impl FastPath {
             path.open_sockets(settings, &mut datapath, &attached);
         }
         datapath.reconcile(snapshot);
+        datapath.settle();
         path.datapath = Some(datapath);
         Ok(path)
+    }
+
+    /// Without them everything works until the daemon dies: worth a warning.
+    fn open_pins(settings: &RelaySettings) -> (Option<Pins>, Option<String>) {
+        let Some(base) = &settings.pin_dir else {
+            return (None, None);
+        };
+        match Pins::open(base) {
+            Ok(pins) => (Some(pins), None),
+            Err(error) => {
+                let base = base.display();
+                let text =
+                    format!("--pin-dir {base}: {error}; program and peers end with this daemon");
+                (None, Some(text))
+            }
+        }
     }
 
     /// A queue without a socket is served by the kernel's front end: slower, and worth a warning.

@@ -14,12 +14,13 @@ use crate::slowpath::tun;
 /// The refusal: the device of another relay, a port that is none, another XDP program on a port.
 pub fn foresee(settings: &RelaySettings, machine: &Snapshot) -> Result<(), StartError> {
     tun::foresee(machine)?;
+    let pins = settings.pin_dir.as_deref();
     match settings.datapath {
         // `auto` falls back, in the end to user space.
         DatapathChoice::Auto | DatapathChoice::Userspace => Ok(()),
         DatapathChoice::Xdp | DatapathChoice::XdpGeneric => settings
             .ifaces
             .iter()
-            .try_for_each(|name| datapath::foresee(port_of(machine, name)?.port)),
+            .try_for_each(|name| datapath::foresee(port_of(machine, name)?.port, pins)),
     }
 }

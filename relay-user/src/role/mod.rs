@@ -5,4 +5,5 @@ pub mod foresight;
 mod memory;
 pub mod relay;
 mod status_desk;
+mod succession;
 mod workers;

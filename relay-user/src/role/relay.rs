@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,10 +18,11 @@ use tracing::{info, warn};
 use super::fast_path::{FastPath, random};
 use super::memory;
 use super::status_desk::{self, StatusDesk};
+use super::succession;
 use super::workers::{Ended, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
-use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
-use crate::control::{self, Ask, Server};
+use crate::config::{self, InterfaceInfo, RelaySettings, Resolved, peer_table_bytes};
+use crate::control::{self, Ask, Server, Successor};
 use crate::datapath::{Datapath, NextHopKeeper, StagedPeers};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
@@ -77,11 +79,11 @@ impl From<StartError> for RunError {
     }
 }
 
-/// Runs the relay until SIGTERM or SIGINT.
+/// Runs the relay until SIGTERM or SIGINT, or until another takes over. With `take_over` it is the other.
 ///
 /// # Errors
 /// What keeps it from starting, or ends it.
-pub fn run(settings: RelaySettings) -> Result<(), RunError> {
+pub fn run(settings: RelaySettings, take_over: bool) -> Result<(), RunError> {
     memory::share_arena();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,12 +94,40 @@ pub fn run(settings: RelaySettings) -> Result<(), RunError> {
         server,
         asks,
         ended,
-    } = start(settings)?;
-    let result = runtime.block_on(running.control(&server, asks, ended));
+    } = start(settings, take_over)?;
+    let end = runtime.block_on(running.control(&server, asks, ended));
+    match end {
+        Ok(End::Asked) => {
+            stopping();
+            running.stop();
+            Ok(())
+        }
+        Ok(End::Succeeded(successor)) => {
+            info!("handing over");
+            // The successor binds its own in the same place.
+            drop(server);
+            running.hand_over(successor);
+            Ok(())
+        }
+        Err(text) => {
+            stopping();
+            running.stop();
+            Err(RunError::Running(text))
+        }
+    }
+}
+
+fn stopping() {
     info!("stopping");
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
-    running.stop();
-    result.map_err(RunError::Running)
+}
+
+/// Why a relay that works ends.
+enum End {
+    /// By a signal.
+    Asked,
+    /// Another takes over.
+    Succeeded(Successor),
 }
 
 /// Everything that runs. Dropping it stops it, in the order of the fields.
@@ -105,6 +135,7 @@ struct Running {
     workers: Workers,
     datapath: Option<Datapath>,
     slow: Arc<SlowPath>,
+    service: Arc<ServiceSocket>,
     tun: Arc<Tun>,
 }
 
@@ -117,7 +148,7 @@ struct Started {
 }
 
 /// Opens everything that can fail first; what is open already closes itself when a later step fails.
-fn start(settings: RelaySettings) -> Result<Started, StartError> {
+fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError> {
     let snapshot = settled_machine().map_err(|error| {
         StartError::new(
             "interfaces",
@@ -126,26 +157,31 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
             "the kernel does not list them",
         )
     })?;
-    let (resolved, _) = config::check(&settings, &InterfaceInfo::all(&snapshot))?;
+    let interfaces = InterfaceInfo::all(&snapshot);
+    let inherited = if take_over {
+        succession::take_over(&settings, &interfaces)?
+    } else {
+        None
+    };
+    let resolved = match &inherited {
+        Some(inherited) => inherited.resolved.clone(),
+        None => config::check(&settings, &interfaces)?.0,
+    };
     let mut config = Config::new(resolved.service);
     config
         .allow_non_global
         .clone_from(&settings.allow_non_global);
 
-    let service = ServiceSocket::bind(resolved.service).map_err(|error| {
-        StartError::new(
-            "--bind",
-            resolved.service.to_string(),
-            error.to_string(),
-            "",
-        )
-    })?;
+    let (service, tun) = match inherited {
+        Some(inherited) => (inherited.service, inherited.tun),
+        None => (bind(&resolved)?, create_tun(&config)?),
+    };
     let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
         let address = resolved.native_address.to_string();
         StartError::new("--native-address", address, error.to_string(), "")
     })?;
     let server = Server::bind(&settings.socket)?;
-    let tun = Arc::new(Tun::create(config.tunnel_mtu).map_err(|error| tun::refused(&error))?);
+    let tun = Arc::new(tun);
     let mut fast = FastPath::start(&settings, &snapshot, &config, tun.ifindex())?;
     info!(
         max_peers = settings.max_peers,
@@ -158,8 +194,9 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     let receiver = service.try_clone().map_err(|error| no_thread(&error))?;
     let watches = fast.punts.iter().map(PuntSocket::watch).collect();
     let store = fast.peers(settings.max_peers);
+    let service = Arc::new(service);
     let outlets = Outlets {
-        service: Arc::new(service),
+        service: Arc::clone(&service),
         tun: Arc::clone(&tun),
         errors: Arc::new(errors),
     };
@@ -177,6 +214,11 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         started: Instant::now(),
         active: fast.active(),
         fell_back: fast.fell_back.take(),
+        pinned_in: fast
+            .datapath
+            .as_ref()
+            .and_then(Datapath::pinned_in)
+            .map(|path| path.display().to_string()),
         interfaces: status_desk::interfaces(&settings, &snapshot, fast.datapath.as_ref()),
         counters: fast.datapath.as_ref().map(Datapath::counters),
         punts: fast.punts.iter().map(PuntSocket::counters).collect(),
@@ -191,6 +233,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         workers,
         datapath: fast.datapath.take(),
         slow,
+        service,
         tun,
     };
     running.set_own_ipv4(&snapshot);
@@ -203,6 +246,14 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         })
         .map_err(|error| no_thread(&error))?;
     memory::settle();
+    let outlives = running
+        .datapath
+        .as_ref()
+        .is_some_and(|datapath| datapath.pinned_in().is_some());
+    running
+        .tun
+        .persist(outlives)
+        .map_err(|error| tun::refused(&error))?;
     // Last, when everything behind it works: traffic comes by this route.
     running.tun.add_route().map_err(|error| {
         StartError::new(
@@ -283,7 +334,7 @@ impl Running {
         server: &Server,
         asks: mpsc::Sender<Ask>,
         mut ended: Ended,
-    ) -> Result<(), String> {
+    ) -> Result<End, String> {
         let signals = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
         let mut terminate = signals(SignalKind::terminate())?;
         let mut interrupt = signals(SignalKind::interrupt())?;
@@ -293,15 +344,19 @@ impl Running {
                 warn!(%error, "the kernel no longer tells of changed interfaces and addresses");
             }
         });
-        let serve = server.serve(asks);
+        let (successors, mut succeeded) = control::successors();
+        let serve = server.serve(asks, successors);
         tokio::pin!(serve);
 
         info!("ready");
-        let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+        // A service manager that knew the relay before must not take its end for the service's.
+        let own = NotifyState::MainPid(std::process::id());
+        let _ = sd_notify::notify(false, &[NotifyState::Ready, own]);
         let end = loop {
             tokio::select! {
-                _ = terminate.recv() => break Ok(()),
-                _ = interrupt.recv() => break Ok(()),
+                _ = terminate.recv() => break Ok(End::Asked),
+                _ = interrupt.recv() => break Ok(End::Asked),
+                Some(successor) = succeeded.recv() => break Ok(End::Succeeded(successor)),
                 Some(name) = ended.recv() => break Err(format!("the thread {name} failed")),
                 result = &mut serve => break Err(match result {
                     Ok(()) => "the control socket was closed".to_owned(),
@@ -339,12 +394,54 @@ impl Running {
         if let Err(error) = self.tun.remove_route() {
             warn!(%error, "the route to 2001::/32 was gone already");
         }
-        self.workers.stop();
+        self.stop_workers();
         if let Some(datapath) = self.datapath.take() {
             datapath.detach();
         }
         let _ = self.slow.shut_down();
+        if let Err(error) = self.tun.persist(false) {
+            warn!(%error, "the TUN device stays");
+        }
     }
+
+    /// Front ends, when nothing new comes to their queues.
+    fn stop_workers(&mut self) {
+        if let Some(datapath) = &mut self.datapath {
+            datapath.forget_sockets();
+        }
+        self.workers.stop();
+    }
+
+    /// Leaves program, peers, route and device to `successor`, with the sockets in which packets wait from now on.
+    fn hand_over(mut self, successor: Successor) {
+        self.stop_workers();
+        let _ = self.slow.shut_down();
+        if let Err(error) = self.tun.persist(true) {
+            warn!(%error, "the TUN device ends with this process");
+        }
+        if let Some(datapath) = self.datapath.take() {
+            datapath.leave();
+        }
+        let given = successor.give(self.service.as_fd(), self.tun.as_fd());
+        if let Err(error) = given {
+            warn!(%error, "nobody takes over after all: established peers are carried on, new ones are not");
+        }
+    }
+}
+
+fn bind(resolved: &Resolved) -> Result<ServiceSocket, StartError> {
+    ServiceSocket::bind(resolved.service).map_err(|error| {
+        StartError::new(
+            "--bind",
+            resolved.service.to_string(),
+            error.to_string(),
+            "",
+        )
+    })
+}
+
+fn create_tun(config: &Config) -> Result<Tun, StartError> {
+    Tun::create(config.tunnel_mtu).map_err(|error| tun::refused(&error))
 }
 
 /// The machine's links, once its global addresses can be bound: at boot and after an address was added,

@@ -23,6 +23,9 @@ use crate::datapath::ProbeEvents;
 /// within that time, and a sleeping thread would meet it late, with cold caches.
 const LINGER: Duration = Duration::from_micros(200);
 
+/// Looks at the rings at most once the relay is to stop: more frames than they hold must have come meanwhile.
+const LAST_ROUNDS: u32 = 64;
+
 /// Serves punt sockets, each with its number as [`Front::Punt`], until `stop`. When one fails, its queue's frames come
 /// by the kernel's way.
 ///
@@ -34,7 +37,11 @@ pub fn punts(
     stop: &AtomicBool,
 ) -> Result<(), Broken> {
     let mut busy_at = Instant::now();
-    while !stop.load(Relaxed) {
+    let mut last_rounds = LAST_ROUNDS;
+    loop {
+        // Read before the rings are found empty: what was in them when the relay was told to stop is still handled.
+        let stopping = stop.load(Relaxed);
+        last_rounds -= u32::from(stopping);
         let mut frames = 0;
         let mut broken = Ok(());
         sockets.retain_mut(|(number, socket)| {
@@ -54,7 +61,9 @@ pub fn punts(
             }
         });
         broken?;
-        if frames > 0 {
+        if stopping && (frames == 0 || last_rounds == 0) {
+            return Ok(());
+        } else if frames > 0 {
             busy_at = Instant::now();
         } else if busy_at.elapsed() < LINGER {
             thread::yield_now();
@@ -64,7 +73,6 @@ pub fn punts(
             pause_after("punt sockets", &error);
         }
     }
-    Ok(())
 }
 
 fn read_frame(bytes: &[u8]) -> Input<'_> {

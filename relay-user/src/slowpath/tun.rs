@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ struct RouteMessage {
 
 const _: () = assert!(size_of::<RouteMessage>() == size_of::<libc::in6_rtmsg>());
 
-/// A TUN device that exists as long as this value does.
+/// A TUN device that exists as long as this value does, or [outlives it](Tun::persist).
 #[derive(Debug)]
 pub struct Tun {
     file: File,
@@ -64,7 +64,7 @@ pub struct Tun {
 }
 
 impl Tun {
-    /// Creates the device, sets it up and brings it up, without the route.
+    /// Creates the device, or takes the one a relay before has left, sets it up and brings it up, without the route.
     ///
     /// # Errors
     /// Those of the system calls; `EBUSY` when another process holds the name, `EPERM` without `CAP_NET_ADMIN`.
@@ -77,19 +77,50 @@ impl Tun {
         let mut request = request();
         request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or(0);
         ioctl(&file, libc::TUNSETIFF, &raw mut request)?;
+        let tun = Self::over(file)?;
+        tun.configure(mtu)?;
+        Ok(tun)
+    }
 
+    /// The device behind `file`, which another process has set up and handed over; packets that wait in it are not lost.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn handed_over(file: OwnedFd) -> io::Result<Self> {
+        Self::over(File::from(file))
+    }
+
+    fn over(file: File) -> io::Result<Self> {
         let control = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
         let mut request = self::request();
         ioctl(&control, libc::SIOCGIFINDEX, &raw mut request)?;
         // SAFETY: SIOCGIFINDEX has filled this member.
         let ifindex = unsafe { request.ifr_ifru.ifru_ifindex };
-        let tun = Self {
+        Ok(Self {
             file,
             ifindex: ifindex.unsigned_abs(),
             control,
+        })
+    }
+
+    /// Whether the device, its addresses and routes outlive this process: the program asks for routes from its point of view.
+    ///
+    /// # Errors
+    /// Those of `TUNSETPERSIST`.
+    pub fn persist(&self, outlives: bool) -> io::Result<()> {
+        // SAFETY: the call takes a plain number.
+        let done = unsafe {
+            libc::ioctl(
+                self.file.as_raw_fd(),
+                libc::TUNSETPERSIST,
+                libc::c_int::from(outlives),
+            )
         };
-        tun.configure(mtu)?;
-        Ok(tun)
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Index of the device.
@@ -130,16 +161,16 @@ impl Tun {
             ifr6_prefixlen: 64,
             ifr6_ifindex: self.index_for_ioctl(),
         };
-        ioctl(&self.control, libc::SIOCSIFADDR, &raw mut address)
+        unless_there(ioctl(&self.control, libc::SIOCSIFADDR, &raw mut address))
     }
 
-    /// Routes 2001::/32 into the device.
+    /// Routes 2001::/32 into the device, if it is not so already.
     ///
     /// # Errors
-    /// `EEXIST` if there is such a route through the device already, others of `SIOCADDRT`.
+    /// Those of `SIOCADDRT`.
     pub fn add_route(&self) -> io::Result<()> {
         let mut route = self.route();
-        ioctl(&self.control, libc::SIOCADDRT, &raw mut route)
+        unless_there(ioctl(&self.control, libc::SIOCADDRT, &raw mut route))
     }
 
     /// Takes the route away again: the first step of a shutdown.
@@ -251,14 +282,34 @@ pub fn refused(error: &io::Error) -> StartError {
     StartError::new("TUN device", TUN_NAME, error.to_string(), next)
 }
 
-/// Refuses a machine that has the device already: a live relay holds it.
+/// Refuses a machine on which a live relay holds the device. One that a relay has left has no carrier.
 ///
 /// # Errors
 /// What [`Tun::create`] would be refused with.
 pub fn foresee(machine: &Snapshot) -> Result<(), StartError> {
     match machine.by_name(TUN_NAME) {
-        Some(_) => Err(refused(&io::Error::from_raw_os_error(libc::EBUSY))),
-        None => Ok(()),
+        Some(_) if is_held() => Err(refused(&io::Error::from_raw_os_error(libc::EBUSY))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a process holds the device.
+fn is_held() -> bool {
+    let Ok(socket) = Socket::new(Domain::IPV6, Type::DGRAM, None) else {
+        return true;
+    };
+    let mut request = request();
+    let told = ioctl(&socket, libc::SIOCGIFFLAGS, &raw mut request);
+    // SAFETY: SIOCGIFFLAGS has filled this member, or left the zeros it was made with.
+    let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
+    told.is_err() || flags & libc::IFF_RUNNING != 0
+}
+
+/// What a relay before has left need not be made again.
+fn unless_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        done => done,
     }
 }
 

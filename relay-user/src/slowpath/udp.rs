@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -52,6 +52,22 @@ impl ServiceSocket {
         )?;
         set_int(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
         Ok(Self(socket))
+    }
+
+    /// The socket behind `fd`, which another process has bound and handed over; datagrams that wait in it are not lost.
+    pub fn handed_over(fd: OwnedFd) -> Self {
+        Self(fd.into())
+    }
+
+    /// The address and port it is bound to.
+    ///
+    /// # Errors
+    /// Those of `getsockname`.
+    pub fn local_address(&self) -> io::Result<SocketAddrV4> {
+        let address = self.0.local_addr()?;
+        address
+            .as_socket_ipv4()
+            .ok_or_else(|| io::Error::other("not an IPv4 socket"))
     }
 
     /// A second handle on the same socket, for the thread that receives.

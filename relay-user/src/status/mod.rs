@@ -15,7 +15,7 @@ pub use peers::{PeerRow, PeerState, Peers};
 pub use reasons::{Count, PathCounts, ReasonCounts, Reasons};
 pub use render::{render_peers, render_status};
 
-/// The relay at one moment. Counters start at 0 with the daemon.
+/// The relay at one moment. Counters start at 0 with the daemon; those of a fast path that outlived another go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
@@ -77,6 +77,8 @@ pub struct Datapath {
     pub active: String,
     /// Why `auto` does not run `xdp`; null where nothing fell back.
     pub fell_back: Option<String>,
+    /// Directory in which program and peers outlive the daemon; null where they end with it.
+    pub pinned_in: Option<String>,
 }
 
 /// An interface the relay serves.
@@ -223,6 +225,7 @@ pub(crate) mod tests {
                 requested: "auto".to_owned(),
                 active: "xdp-generic".to_owned(),
                 fell_back: Some("eth0: driver e1000 has no XDP".to_owned()),
+                pinned_in: Some("/sys/fs/bpf/shipworm/netns-4026531833".to_owned()),
             },
             interfaces: vec![Interface {
                 name: "eth0".to_owned(),

@@ -1,0 +1,242 @@
+//! Handing over to another daemon (`shipworm relay --take-over`): the sockets change hands, so that what waits in them is not lost.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Refused, Request};
+
+/// How long the daemon before may take to stop.
+const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+/// What comes with the descriptors: the service socket and the TUN device, in this order.
+const HANDED_OVER: &[u8] = b"{\"handed_over\":2}\n";
+const DESCRIPTORS: usize = 2;
+/// Room for the control message that carries them.
+const CONTROL_LEN: usize = 64;
+
+/// A connection whose other end wants to take over.
+#[derive(Debug)]
+pub struct Successor(UnixStream);
+
+impl Successor {
+    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(STOPPED_WITHIN))?;
+        Ok(Self(stream))
+    }
+
+    /// Whether it runs as this process does, or as root: a group that may ask for the status may not end the relay.
+    pub fn may_take_over(&self) -> bool {
+        let mut credentials = libc::ucred {
+            pid: 0,
+            uid: libc::uid_t::MAX,
+            gid: 0,
+        };
+        let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+        // SAFETY: the kernel writes at most `len` bytes, the size of `credentials`, which are plain integers.
+        let told = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut credentials).cast(),
+                &raw mut len,
+            )
+        };
+        // SAFETY: geteuid cannot fail.
+        let own = unsafe { libc::geteuid() };
+        told == 0 && (credentials.uid == 0 || credentials.uid == own)
+    }
+
+    /// Tells it why not.
+    pub fn refuse(mut self, why: &str) {
+        let refused = Refused {
+            error: why.to_owned(),
+        };
+        if let Ok(mut line) = serde_json::to_vec(&refused) {
+            line.push(b'\n');
+            // One that went away is its own business.
+            let _ = self.0.write_all(&line);
+        }
+    }
+
+    /// Gives it the sockets.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn give(self, service: BorrowedFd<'_>, tun: BorrowedFd<'_>) -> io::Result<()> {
+        send_with(&self.0, [service.as_raw_fd(), tun.as_raw_fd()])
+    }
+}
+
+/// What the daemon before gave.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// Its service socket.
+    pub service: OwnedFd,
+    /// Its TUN device.
+    pub tun: OwnedFd,
+}
+
+/// Asks the daemon at `socket` to stop and to hand over. `None`: nobody listens there.
+///
+/// # Errors
+/// It refuses, with its words, or does not answer.
+pub fn take_over(socket: &Path) -> io::Result<Option<Inheritance>> {
+    let mut stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(STOPPED_WITHIN))?;
+    let mut line = serde_json::to_vec(&Request::HandOver)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let (answer, descriptors) = receive_with(&stream)?;
+    if let Ok(Refused { error }) = serde_json::from_slice(&answer) {
+        return Err(io::Error::other(error));
+    }
+    let Ok([service, tun]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors) else {
+        return Err(io::Error::other(
+            "the relay that runs did not hand over its sockets",
+        ));
+    };
+    // It closes the connection with its last breath: ports and queues are free then.
+    let mut rest = String::new();
+    let _ = BufReader::new(stream).read_line(&mut rest);
+    Ok(Some(Inheritance { service, tun }))
+}
+
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_LEN]);
+
+fn send_with(stream: &UnixStream, descriptors: [RawFd; DESCRIPTORS]) -> io::Result<()> {
+    const DATA_LEN: libc::c_uint = (DESCRIPTORS * size_of::<RawFd>()) as libc::c_uint;
+    let mut control = Control([0; CONTROL_LEN]);
+    let mut part = libc::iovec {
+        iov_base: HANDED_OVER.as_ptr().cast_mut().cast(),
+        iov_len: HANDED_OVER.len(),
+    };
+    // SAFETY: all zero is a valid message header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    // SAFETY: a computation on numbers.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(DATA_LEN) } as usize;
+    // SAFETY: the control buffer is aligned for a header and has room for one with both descriptors.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(DATA_LEN) as usize;
+        libc::CMSG_DATA(header)
+            .cast::<[RawFd; DESCRIPTORS]>()
+            .write_unaligned(descriptors);
+    }
+    // SAFETY: the header points to buffers that outlive the call. A line this short is sent whole or not at all.
+    let sent = unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    if sent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// One line, and the descriptors that came with it.
+fn receive_with(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut control = Control([0; CONTROL_LEN]);
+    let mut buffer = [MaybeUninit::<u8>::uninit(); super::REQUEST_BYTES];
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all zero is a valid message header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = CONTROL_LEN;
+    // SAFETY: the header points to buffers that outlive the call.
+    let len = unsafe {
+        libc::recvmsg(
+            stream.as_fd().as_raw_fd(),
+            &raw mut message,
+            libc::MSG_CMSG_CLOEXEC,
+        )
+    };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has filled the header and its control buffer, which still live; descriptors it has put there are new
+    // and nobody else's.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(&raw const message);
+        while let Some(header) = next.as_ref() {
+            if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let bytes = header.cmsg_len - libc::CMSG_LEN(0) as usize;
+                let data = libc::CMSG_DATA(next).cast::<RawFd>();
+                for number in 0..bytes / size_of::<RawFd>() {
+                    descriptors.push(OwnedFd::from_raw_fd(data.add(number).read_unaligned()));
+                }
+            }
+            next = libc::CMSG_NXTHDR(&raw const message, next);
+        }
+    }
+    if len == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // SAFETY: the kernel has initialised the first `len` bytes.
+    let line = buffer[..len]
+        .iter()
+        .map(|byte| unsafe { byte.assume_init() });
+    Ok((line.collect(), descriptors))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_arrive_as_what_they_were_in_their_order() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        for (file, text) in files.iter_mut().zip(["service", "tun"]) {
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        let successor = Successor::new(there).unwrap();
+        assert!(successor.may_take_over());
+        successor.give(files[0].as_fd(), files[1].as_fd()).unwrap();
+        let (line, descriptors) = receive_with(&here).unwrap();
+        assert_eq!(line, HANDED_OVER);
+        let texts: Vec<String> = descriptors
+            .into_iter()
+            .map(|descriptor| {
+                let mut file = File::from(descriptor);
+                let mut text = String::new();
+                io::Seek::rewind(&mut file).unwrap();
+                file.read_to_string(&mut text).unwrap();
+                text
+            })
+            .collect();
+        assert_eq!(texts, ["service", "tun"]);
+    }
+
+    #[test]
+    fn where_nobody_listens_nobody_is_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("relay.sock");
+        assert!(take_over(&socket).unwrap().is_none());
+    }
+}

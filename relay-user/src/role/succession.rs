@@ -1,0 +1,82 @@
+//! Taking over from a relay that runs: everything that may fail is tried before it is asked to stop.
+
+use relay_common::maps;
+
+use crate::config::{self, InterfaceInfo, RelaySettings, Resolved};
+use crate::control;
+use crate::datapath::{Datapath, Mode, Secrets, Settings};
+use crate::error::StartError;
+use crate::slowpath::tun::Tun;
+use crate::slowpath::udp::ServiceSocket;
+
+/// What the relay before has handed over.
+pub(super) struct Inherited {
+    pub(super) service: ServiceSocket,
+    pub(super) tun: Tun,
+    /// The addresses it used, which stay.
+    pub(super) resolved: Resolved,
+}
+
+/// Takes over from the relay at the control socket of `settings`. `None`: nobody answers there.
+///
+/// # Errors
+/// The settings ask for another service address, this kernel does not take the program, or the relay that runs refuses. It
+/// goes on then.
+pub(super) fn take_over(
+    settings: &RelaySettings,
+    interfaces: &[InterfaceInfo],
+) -> Result<Option<Inherited>, StartError> {
+    let refuse = |cause: String, next: &str| {
+        StartError::new(
+            "--take-over",
+            settings.socket.display().to_string(),
+            cause,
+            next,
+        )
+    };
+    config::require_privileges(settings.datapath)?;
+    let Ok(status) = control::status(&settings.socket) else {
+        return Ok(None);
+    };
+    let resolved = config::resolve(settings, interfaces)?;
+    if resolved.service != status.service_address {
+        return Err(refuse(
+            format!(
+                "the relay that runs serves {}, this one would serve {}",
+                status.service_address, resolved.service
+            ),
+            "an address is changed by stopping the one and starting the other",
+        ));
+    }
+    try_program(settings, &resolved)?;
+    let taken = control::take_over(&settings.socket)
+        .map_err(|error| refuse(error.to_string(), "it goes on; see its log"))?;
+    let Some(taken) = taken else {
+        return Ok(None);
+    };
+    let tun = Tun::handed_over(taken.tun)
+        .map_err(|error| refuse(error.to_string(), "start it without --take-over"))?;
+    Ok(Some(Inherited {
+        service: ServiceSocket::handed_over(taken.service),
+        tun,
+        resolved,
+    }))
+}
+
+/// Loads the program with the smallest of tables, and unloads it.
+fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), StartError> {
+    if settings.datapath == config::DatapathChoice::Userspace {
+        return Ok(());
+    }
+    let secrets = Secrets::draw()
+        .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?;
+    Datapath::load(&Settings {
+        mode: Mode::Xdp,
+        service: resolved.service,
+        tunnel_mtu: teredo::relay::Config::new(resolved.service).tunnel_mtu,
+        fib_ifindex: 1,
+        max_peers: maps::MAX_PORTS,
+        secrets,
+    })
+    .map(drop)
+}
