@@ -36,7 +36,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the Teredo relay in the foreground until SIGTERM or SIGINT.
     #[command(after_help = EXIT_CODES)]
-    Relay(RelayFlags),
+    Relay(RunFlags),
     /// Check flags, configuration file and this machine for `relay`, binds included; change nothing.
     #[command(after_help = EXIT_CODES)]
     Check(RelayFlags),
@@ -48,7 +48,20 @@ pub enum Command {
     Peers(PeersFlags),
 }
 
-/// Flags of `relay` and `check`. All but the last two are also keys of the configuration file; a flag wins over the file.
+/// Flags of `relay`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunFlags {
+    /// What it does.
+    #[command(flatten)]
+    pub relay: RelayFlags,
+
+    /// Take over from the relay that answers at the control socket, if there is one: it hands over its sockets and ends, and no
+    /// packet of an established peer is lost. The way to a new version, and back.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+/// Flags of `relay` and `check`. Each is also a key of the configuration file; a flag wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RelayFlags {
     /// Interface that carries Teredo or native IPv6 traffic; repeat it for several (at most 64).
@@ -116,11 +129,6 @@ pub struct RelayFlags {
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-
-    /// Take over from the relay that answers at the control socket, if there is one: it hands over its sockets and ends, and no
-    /// packet of an established peer is lost. The way to a new version, and back.
-    #[arg(long)]
-    pub take_over: bool,
 }
 
 /// Flags of `relay` and `check` that are whole numbers: how much of what the slow path holds and sends.
@@ -257,7 +265,7 @@ mod tests {
                 .find_subcommand(name)
                 .expect("a subcommand of that name");
             let mut flags: Vec<&str> = sub.get_arguments().filter_map(|a| a.get_long()).collect();
-            flags.retain(|f| !matches!(*f, "config" | "help"));
+            flags.retain(|f| !matches!(*f, "config" | "help" | "take-over"));
             let keys: Vec<&str> = KEYS.iter().map(|k| k.name).collect();
             assert_eq!(flags, keys);
         }
@@ -302,6 +310,8 @@ mod tests {
         let Command::Relay(flags) = cli.command else {
             panic!("asked for relay")
         };
+        assert!(!flags.take_over);
+        let flags = flags.relay;
         assert_eq!(flags.iface, ["a", "b"]);
         assert_eq!(flags.zero_copy, Some(true));
         assert_eq!(flags.datapath, Some(DatapathChoice::XdpGeneric));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use relay_user::cli::{
     AskFlags, Cli, Command, EXIT_CANNOT_START, EXIT_CONFIGURATION, EXIT_FAILED, PeersFlags,
-    RelayFlags,
+    RelayFlags, RunFlags,
 };
 use relay_user::config::{self, InterfaceInfo};
 use relay_user::net::Snapshot;
@@ -45,10 +45,10 @@ fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
     }
 }
 
-fn relay(flags: &RelayFlags) -> Result<(), Failed> {
-    let settings = config::settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
+fn relay(RunFlags { relay, take_over }: &RunFlags) -> Result<(), Failed> {
+    let settings = config::settings(relay).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
     logging::start(settings.log, settings.log_format).map_err(|e| failed(EXIT_FAILED)(&e))?;
-    role::relay::run(settings, flags.take_over).map_err(|e| failed(e.exit_code())(&e))
+    role::relay::run(settings, *take_over).map_err(|e| failed(e.exit_code())(&e))
 }
 
 fn check(flags: &RelayFlags) -> Result<(), Failed> {
