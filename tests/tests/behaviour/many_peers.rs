@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use lab::shipworm::Datapath;
+use lab::shipworm::{Datapath, Relay, Settings};
 use lab::teredo_client::{Arrival, Bubbles};
 use lab::wait_for;
 
@@ -44,8 +44,21 @@ fn a_packet_to_each(scene: &Scene, round: u8) -> (Vec<Arrival>, Duration) {
 }
 
 fn every_packet_of_ten_thousand_peers_arrives(datapath: Datapath) {
+    every_packet_arrives_through(&Settings::new(datapath));
+}
+
+/// Every entry of the table has one writer, whichever queue or socket its packets come by.
+#[test]
+fn three_shards_deliver_every_packet_of_ten_thousand_new_peers() {
+    let mut settings = Settings::new(Datapath::Xdp);
+    settings.flags = ["--shards", "3"].map(str::to_owned).to_vec();
+    every_packet_arrives_through(&settings);
+}
+
+fn every_packet_arrives_through(settings: &Settings) {
+    let datapath = settings.datapath;
     let scene = Scene::new(PEERS, Bubbles::Answered);
-    let relay = scene.relay(datapath);
+    let relay = Relay::start(&scene.lab, settings).unwrap();
     for round in [1, 2] {
         let (arrivals, took) = a_packet_to_each(&scene, round);
         let mut reached = vec![false; PEERS];

@@ -1,8 +1,13 @@
 //! A daemon that does not get its turn.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
-use crate::scene::status;
+use lab::Lab;
+use teredo::addr::{Mapped, ServerV4, TeredoAddr};
+
+use crate::packet;
+use crate::scene::{SOON, status};
 use crate::traffic::{World, pinned};
 
 const PACKETS: usize = 1000;
@@ -42,5 +47,38 @@ fn a_stopped_daemon_loses_nothing_established_and_vouches_for_no_route() {
     let counted = world.exchange(PACKETS);
     assert_eq!(counted.lost(), (0, 0), "{counted:?}");
     assert!(status(&relay).next_hops.ipv4);
+    relay.stop().unwrap();
+}
+
+/// More new peers than the rings hold, to servers nobody has: what is established does not notice.
+#[test]
+fn full_rings_lose_new_peers_and_count_them_and_nothing_established() {
+    const NEW_PEERS: u16 = 20_000;
+    let world = World::new();
+    let relay = world.relay(&pinned());
+    let pid = daemon(relay.process().pid());
+    signal(pid, libc::SIGSTOP);
+    let (_, counted) = world.exchange_while(|| {
+        for peer in 0..NEW_PEERS {
+            let address = TeredoAddr::new(
+                ServerV4(Lab::SERVER_V4),
+                0,
+                Mapped {
+                    ip: Ipv4Addr::new(198, 51, 100, 200),
+                    port: 1024 + peer,
+                },
+            );
+            let packet = packet::udp(Lab::HOST, address.into(), b"to nobody");
+            world.scene.v6.send(&packet);
+        }
+    });
+    assert_eq!(counted.lost(), (0, 0), "{counted:?}");
+    signal(pid, libc::SIGCONT);
+    lab::wait_for("the rings' losses in the status", SOON, || {
+        status(&relay).punt_sockets.rx_dropped > 0
+    })
+    .unwrap();
+    let counted = world.exchange(PACKETS);
+    assert_eq!(counted.lost(), (0, 0), "{counted:?}");
     relay.stop().unwrap();
 }
