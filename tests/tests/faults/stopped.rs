@@ -8,7 +8,7 @@ use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 
 use crate::packet;
 use crate::scene::{SOON, status};
-use crate::traffic::{World, pinned};
+use crate::traffic::{PEERS, World, pinned};
 
 const PACKETS: usize = 1000;
 
@@ -27,6 +27,12 @@ fn signal(pid: i32, signal: libc::c_int) {
 fn a_stopped_daemon_loses_nothing_established_and_vouches_for_no_route() {
     let world = World::new();
     let relay = world.relay(&pinned());
+    lab::wait_for("next hops to be kept", SOON, || {
+        world.exchange(PEERS);
+        status(&relay).next_hops.live >= 2
+    })
+    .unwrap();
+    world.exchange(PEERS);
     let pid = daemon(relay.process().pid());
     signal(pid, libc::SIGSTOP);
     let counted = world.exchange(PACKETS);
