@@ -121,7 +121,6 @@ pub fn take_over(socket: &Path) -> io::Result<Option<Inheritance>> {
 struct Control([u8; CONTROL_LEN]);
 
 fn send_with(stream: &UnixStream, descriptors: [RawFd; DESCRIPTORS]) -> io::Result<()> {
-    const DATA_LEN: libc::c_uint = (DESCRIPTORS * size_of::<RawFd>()) as libc::c_uint;
     let mut control = Control([0; CONTROL_LEN]);
     let mut part = libc::iovec {
         iov_base: HANDED_OVER.as_ptr().cast_mut().cast(),
@@ -132,14 +131,15 @@ fn send_with(stream: &UnixStream, descriptors: [RawFd; DESCRIPTORS]) -> io::Resu
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
+    let data_len = libc::c_uint::try_from(size_of_val(&descriptors)).map_err(io::Error::other)?;
     // SAFETY: a computation on numbers.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(DATA_LEN) } as usize;
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(data_len) } as usize;
     // SAFETY: the control buffer is aligned for a header and has room for one with both descriptors.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(DATA_LEN) as usize;
+        (*header).cmsg_len = libc::CMSG_LEN(data_len) as usize;
         libc::CMSG_DATA(header)
             .cast::<[RawFd; DESCRIPTORS]>()
             .write_unaligned(descriptors);
@@ -183,10 +183,10 @@ fn receive_with(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         while let Some(header) = next.as_ref() {
             if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
                 let bytes = header.cmsg_len - libc::CMSG_LEN(0) as usize;
-                let data = libc::CMSG_DATA(next).cast::<RawFd>();
-                for number in 0..bytes / size_of::<RawFd>() {
-                    descriptors.push(OwnedFd::from_raw_fd(data.add(number).read_unaligned()));
-                }
+                let data = std::slice::from_raw_parts(libc::CMSG_DATA(next), bytes);
+                let (numbers, _) = data.as_chunks();
+                let numbers = numbers.iter().map(|bytes| RawFd::from_ne_bytes(*bytes));
+                descriptors.extend(numbers.map(|number| OwnedFd::from_raw_fd(number)));
             }
             next = libc::CMSG_NXTHDR(&raw const message, next);
         }

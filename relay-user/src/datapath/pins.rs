@@ -36,8 +36,8 @@ const LINK: &str = "link-";
 /// Maps a successor goes on with.
 const MAPS: [&str; 3] = [maps::PEERS, maps::COUNTERS, maps::SUCCESSION];
 
-/// The directory of this network namespace's relay. Dropped, it takes away what this daemon has put there, unless
-/// [`keep`](Self::keep) was called.
+/// The directory of this network namespace's relay. Dropped before it is decided that things are to stay, it takes away
+/// what is there.
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,

@@ -4,6 +4,7 @@ mod fast_path;
 pub mod foresight;
 mod memory;
 pub mod relay;
+mod running;
 mod status_desk;
 mod succession;
 mod workers;

@@ -9,12 +9,11 @@ use crate::error::StartError;
 use crate::slowpath::tun::Tun;
 use crate::slowpath::udp::ServiceSocket;
 
-/// What the relay before has handed over.
-pub(super) struct Inherited {
+/// What there is one of, and a relay must have.
+pub(super) struct Place {
+    pub(super) resolved: Resolved,
     pub(super) service: ServiceSocket,
     pub(super) tun: Tun,
-    /// The addresses it used, which stay.
-    pub(super) resolved: Resolved,
 }
 
 /// Takes over from the relay at the control socket of `settings`. `None`: nobody answers there.
@@ -25,7 +24,7 @@ pub(super) struct Inherited {
 pub(super) fn take_over(
     settings: &RelaySettings,
     interfaces: &[InterfaceInfo],
-) -> Result<Option<Inherited>, StartError> {
+) -> Result<Option<Place>, StartError> {
     let refuse = |cause: String, next: &str| {
         StartError::new(
             "--take-over",
@@ -56,7 +55,7 @@ pub(super) fn take_over(
     };
     let tun = Tun::handed_over(taken.tun)
         .map_err(|error| refuse(error.to_string(), "start it without --take-over"))?;
-    Ok(Some(Inherited {
+    Ok(Some(Place {
         service: ServiceSocket::handed_over(taken.service),
         tun,
         resolved,

@@ -64,7 +64,7 @@ fn full_rings_lose_new_peers_and_count_them_and_nothing_established() {
     let relay = world.relay(&pinned());
     let pid = daemon(relay.process().pid());
     signal(pid, libc::SIGSTOP);
-    let (_, counted) = world.exchange_while(|| {
+    let ((), counted) = world.exchange_while(|| {
         for peer in 0..NEW_PEERS {
             let address = TeredoAddr::new(
                 ServerV4(Lab::SERVER_V4),

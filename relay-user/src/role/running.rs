@@ -1,0 +1,224 @@
+//! A relay that runs: its threads, what its control thread does, and how it ends.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::workers::{Ended, Workers};
+use crate::control::{self, Ask, Server, Successor};
+use crate::datapath::{Datapath, NextHopKeeper};
+use crate::error::StartError;
+use crate::net::{self, Snapshot};
+use crate::slowpath::front_ends;
+use crate::slowpath::shards::SlowPath;
+use crate::slowpath::tun::{self, TUN_NAME, Tun};
+use crate::slowpath::udp::ServiceSocket;
+use crate::slowpath::xsk::PuntSocket;
+
+/// Why a relay that works ends.
+pub(super) enum End {
+    /// By a signal.
+    Asked,
+    /// Another takes over.
+    Succeeded(Successor),
+}
+
+/// Everything that runs. Dropping it stops it, in the order of the fields.
+pub(super) struct Running {
+    pub(super) workers: Workers,
+    pub(super) datapath: Option<Datapath>,
+    pub(super) slow: Arc<SlowPath>,
+    pub(super) service: Arc<ServiceSocket>,
+    pub(super) tun: Arc<Tun>,
+}
+
+impl Running {
+    /// Last, when everything behind it works: traffic comes by this route.
+    pub(super) fn open_up(&self) -> Result<(), StartError> {
+        let datapath = self.datapath.as_ref();
+        let outlives = datapath.is_some_and(|datapath| datapath.pinned_in().is_some());
+        self.tun
+            .persist(outlives)
+            .map_err(|error| tun::refused(&error))?;
+        self.tun.add_route().map_err(|error| {
+            StartError::new(
+                "route",
+                format!("2001::/32 dev {TUN_NAME}"),
+                error.to_string(),
+                "another route for it may be there: ip -6 route show 2001::/32",
+            )
+        })
+    }
+
+    pub(super) fn start_workers(
+        &mut self,
+        punts: Vec<PuntSocket>,
+        shards: usize,
+        receiver: ServiceSocket,
+    ) -> io::Result<()> {
+        for (worker, sockets) in share(punts, shards).into_iter().enumerate() {
+            let slow = Arc::clone(&self.slow);
+            self.workers
+                .start(&format!("punts-{worker}"), move |stop| {
+                    front_ends::punts(sockets, &slow, stop)
+                })?;
+        }
+        if let Some(events) = self.datapath.as_mut().and_then(Datapath::probes) {
+            let slow = Arc::clone(&self.slow);
+            self.workers.start("probes", move |stop| {
+                front_ends::probes(events, &slow, stop)
+            })?;
+        }
+        self.start_next_hops()?;
+        let slow = Arc::clone(&self.slow);
+        self.workers.start("service", move |stop| {
+            front_ends::service_socket(&receiver, &slow, stop)
+        })?;
+        let (slow, tun) = (Arc::clone(&self.slow), Arc::clone(&self.tun));
+        self.workers
+            .start("tun", move |stop| front_ends::tun(&tun, &slow, stop))?;
+        let slow = Arc::clone(&self.slow);
+        self.workers
+            .start("timer", move |stop| slow.keep_time(stop))
+    }
+
+    /// Without them the program asks the kernel about every packet: slower, not wrong.
+    fn start_next_hops(&mut self) -> io::Result<()> {
+        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+        let NextHopKeeper {
+            mut follower,
+            mut keeper,
+        } = match keeper.transpose() {
+            Ok(Some(Some(keeper))) => keeper,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
+                return Ok(());
+            }
+        };
+        self.workers.start("routes", move |stop| {
+            follower.run(stop);
+            Ok(())
+        })?;
+        self.workers.start("next-hops", move |stop| {
+            keeper.run(stop);
+            Ok(())
+        })
+    }
+
+    /// The control thread's work: signals, the control socket, and the machine's changes.
+    pub(super) async fn control(
+        &mut self,
+        server: &Server,
+        asks: mpsc::Sender<Ask>,
+        mut ended: Ended,
+    ) -> Result<End, String> {
+        let signals = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+        let mut terminate = signals(SignalKind::terminate())?;
+        let mut interrupt = signals(SignalKind::interrupt())?;
+        let (changed, mut changes) = mpsc::channel(1);
+        let watch = tokio::spawn(async move {
+            if let Err(error) = net::watch(changed).await {
+                warn!(%error, "the kernel no longer tells of changed interfaces and addresses");
+            }
+        });
+        let (successors, mut succeeded) = control::successors();
+        let serve = server.serve(asks, successors);
+        tokio::pin!(serve);
+
+        info!("ready");
+        // A service manager that knew the relay before must not take its end for the service's.
+        let own = NotifyState::MainPid(std::process::id());
+        let _ = sd_notify::notify(false, &[NotifyState::Ready, own]);
+        let end = loop {
+            tokio::select! {
+                _ = terminate.recv() => break Ok(End::Asked),
+                _ = interrupt.recv() => break Ok(End::Asked),
+                Some(successor) = succeeded.recv() => break Ok(End::Succeeded(successor)),
+                Some(name) = ended.recv() => break Err(format!("the thread {name} failed")),
+                result = &mut serve => break Err(match result {
+                    Ok(()) => "the control socket was closed".to_owned(),
+                    Err(error) => format!("control socket: {error}"),
+                }),
+                Some(()) = changes.recv() => self.follow_machine().await,
+            }
+        };
+        watch.abort();
+        end
+    }
+
+    /// Links or addresses have changed.
+    async fn follow_machine(&mut self) {
+        match Snapshot::take_async().await {
+            Ok(snapshot) => {
+                if let Some(datapath) = &mut self.datapath {
+                    datapath.reconcile(&snapshot);
+                }
+                self.set_own_ipv4(&snapshot);
+            }
+            Err(error) => warn!(%error, "cannot list interfaces"),
+        }
+    }
+
+    pub(super) fn set_own_ipv4(&self, snapshot: &Snapshot) {
+        let own: Vec<Ipv4Addr> = snapshot.own_ipv4().collect();
+        let broadcasts: Vec<Ipv4Addr> = snapshot.directed_broadcasts().collect();
+        // A broken slow path ends the relay by itself: its threads have ended.
+        let _ = self.slow.set_own_ipv4(&own, &broadcasts);
+    }
+
+    /// Route, front ends, program, queues, device: nothing new comes in before what it needs is gone.
+    pub(super) fn stop(&mut self) {
+        if let Err(error) = self.tun.remove_route() {
+            warn!(%error, "the route to 2001::/32 was gone already");
+        }
+        self.stop_workers();
+        if let Some(datapath) = self.datapath.take() {
+            datapath.detach();
+        }
+        let _ = self.slow.shut_down();
+        if let Err(error) = self.tun.persist(false) {
+            warn!(%error, "the TUN device stays");
+        }
+    }
+
+    /// Front ends, when nothing new comes to their queues.
+    fn stop_workers(&mut self) {
+        if let Some(datapath) = &mut self.datapath {
+            datapath.forget_sockets();
+        }
+        self.workers.stop();
+    }
+
+    /// Leaves program, peers, route and device to `successor`, with the sockets in which packets wait from now on.
+    pub(super) fn hand_over(mut self, successor: Successor) {
+        self.stop_workers();
+        let _ = self.slow.shut_down();
+        if let Err(error) = self.tun.persist(true) {
+            warn!(%error, "the TUN device ends with this process");
+        }
+        if let Some(datapath) = self.datapath.take() {
+            datapath.leave();
+        }
+        let given = successor.give(self.service.as_fd(), self.tun.as_fd());
+        if let Err(error) = given {
+            warn!(%error, "nobody takes over after all: established peers are carried on, new ones are not");
+        }
+    }
+}
+
+/// Deals numbered things out to at most `ways`, none of which gets nothing.
+fn share<T>(things: Vec<T>, ways: usize) -> Vec<Vec<(usize, T)>> {
+    let ways = ways.min(things.len());
+    let mut shares: Vec<Vec<(usize, T)>> = (0..ways).map(|_| Vec::new()).collect();
+    for (number, thing) in things.into_iter().enumerate() {
+        shares[number % ways].push((number, thing));
+    }
+    shares
+}
