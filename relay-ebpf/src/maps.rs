@@ -1,9 +1,10 @@
 //! The maps. Names and capacities are `relay_common::maps`', where writer and reader of each are noted.
 
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap};
 use relay_common::maps::{
-    DEFAULT_MAX_PEERS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS, PROBES_BYTES,
+    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS, PROBES_BYTES,
     WANTED_HOPS_BYTES,
 };
 use relay_common::{
@@ -51,3 +52,12 @@ pub(crate) static WANTED_HOPS: RingBuf = RingBuf::with_byte_size(WANTED_HOPS_BYT
 
 #[map]
 pub(crate) static REPORTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static NATIVE_ACCESS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);
+
+#[map]
+pub(crate) static CLIENT_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);
+
+#[map]
+pub(crate) static SERVER_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);

@@ -14,6 +14,7 @@
 //! each VLAN tag added), and a driver that leaves less room in front of a frame (gVNIC leaves 2 bytes) loses
 //! it as [`NoHeadroom`](relay_common::Reason::NoHeadroom). `--datapath xdp-generic` has the room there.
 
+mod access;
 mod attach;
 mod bpf_peers;
 mod clock;
@@ -44,8 +45,11 @@ use aya::maps::{Array, DevMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use relay_common::{Counter, Egress, Port, RelayConfig, TableShape, maps};
+use teredo::relay::Access;
 use tracing::{info, warn};
 
+#[cfg(feature = "rig")]
+pub use access::{enter_access, of_others};
 pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
 pub use clock::Clock;
@@ -109,6 +113,8 @@ pub struct Settings {
     pub fib_ifindex: u32,
     /// Capacity of the peer table.
     pub max_peers: u32,
+    /// Whom the relay serves.
+    pub access: Access,
     /// What nobody outside may know.
     pub secrets: Secrets,
 }
@@ -198,6 +204,10 @@ impl Datapath {
             service_port: settings.service.port().to_be_bytes(),
             tunnel_mtu: settings.tunnel_mtu,
             punt_frame_max: PUNT_FRAME_MAX,
+            native_access: access::of_others(&settings.access.native),
+            client_access: access::of_others(&settings.access.clients),
+            server_access: access::of_others(&settings.access.servers),
+            reserved: [0; 5],
         });
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::PEERS, shape.lines())
@@ -210,6 +220,7 @@ impl Datapath {
         program
             .load()
             .map_err(|error| refusal::load(settings, &error))?;
+        access::enter_access(&mut ebpf, &settings.access)?;
         let maps = Maps::take(&mut ebpf, shape, settings.max_peers)?;
         Ok(Self {
             attached: Vec::new(),

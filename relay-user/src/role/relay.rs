@@ -131,6 +131,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     config
         .allow_non_global
         .clone_from(&settings.allow_non_global);
+    config.access.clone_from(&settings.access);
 
     let service = ServiceSocket::bind(resolved.service).map_err(|error| {
         StartError::new(
