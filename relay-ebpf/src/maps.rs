@@ -4,8 +4,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap};
 use relay_common::maps::{
-    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS, PROBES_BYTES,
-    WANTED_HOPS_BYTES,
+    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS,
+    PROBES_BYTES, WANTED_HOPS_BYTES,
 };
 use relay_common::{
     Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, Reason, Routing, TableShape,

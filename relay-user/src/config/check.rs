@@ -111,7 +111,11 @@ fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan
 /// Whom a list serves.
 fn described(list: &AccessList) -> String {
     let allowed = list.rules().iter().filter(|rule| rule.is_allowed).count();
-    let others = if list.allows_others() { "allowed" } else { "denied" };
+    let others = if list.allows_others() {
+        "allowed"
+    } else {
+        "denied"
+    };
     format!(
         "{allowed} prefixes allowed, {} denied, all others {others}",
         list.rules().len() - allowed

@@ -47,8 +47,14 @@ impl GivenLists {
 
     /// Reads the list called `key`. Says whether there is such a list.
     pub(super) fn read(&mut self, key: &str, from: &impl ListSource) -> Result<bool, StartError> {
-        let [native_allow, native_deny, client_allow, client_deny, server_allow, server_deny] =
-            Self::KEYS;
+        let [
+            native_allow,
+            native_deny,
+            client_allow,
+            client_deny,
+            server_allow,
+            server_deny,
+        ] = Self::KEYS;
         let native = |key| from.list(key, "[\"2001:db8::/32\"]", value::ipv6_prefix);
         let ipv4 = |key| from.list(key, "[\"192.0.2.0/24\"]", value::ipv4_prefix);
         match key {
@@ -197,6 +203,9 @@ server-deny = ["1.0.0.0/8"]
         assert!(with(|flags| flags.lists.server_deny = prefixes(MAX_ACCESS_PREFIXES)).is_ok());
         let error = with(|flags| flags.lists.server_deny = prefixes(MAX_ACCESS_PREFIXES + 1))
             .expect_err("refused");
-        assert!(error.to_string().contains("more than 4096 prefixes"), "{error}");
+        assert!(
+            error.to_string().contains("more than 4096 prefixes"),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use relay_common::{access, maps};
 use teredo::relay::{Access, AccessList, Rule};
 
-use super::take_map;
+use super::broken_build;
 use crate::error::StartError;
 
 /// How the program judges an address that no prefix of the list holds.
@@ -17,7 +17,7 @@ pub fn of_others(list: &AccessList) -> u8 {
     }
 }
 
-/// Enters the prefixes. They stay as they are while the program runs, which keeps the maps open.
+/// Enters the prefixes, which stay as they are while the program runs.
 ///
 /// # Errors
 /// The kernel's refusal, for want of memory.
@@ -39,7 +39,11 @@ fn enter<const BYTES: usize>(
 where
     [u8; BYTES]: aya::Pod,
 {
-    let mut map: LpmTrie<_, [u8; BYTES], u8> = take_map(ebpf, name)?;
+    let map = ebpf
+        .map_mut(name)
+        .ok_or_else(|| broken_build("map", name, "not in the embedded object"))?;
+    let mut map: LpmTrie<_, [u8; BYTES], u8> =
+        LpmTrie::try_from(map).map_err(|error| broken_build("map", name, error.to_string()))?;
     for rule in list.rules() {
         let verdict = if rule.is_allowed {
             access::ALLOWED
@@ -47,10 +51,9 @@ where
             access::DENIED
         };
         let key = Key::new(rule.len.into(), first(rule));
-        map.insert(&key, verdict, 0)
-            .map_err(|error| {
-                StartError::new("map", name, error.to_string(), "give fewer prefixes")
-            })?;
+        map.insert(&key, verdict, 0).map_err(|error| {
+            StartError::new("map", name, error.to_string(), "give fewer prefixes")
+        })?;
     }
     Ok(())
 }

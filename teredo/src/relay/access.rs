@@ -125,14 +125,20 @@ mod tests {
 
     fn v4(text: &str) -> Ipv4Net {
         let (ip, len) = text.split_once('/').expect("a prefix");
-        Ipv4Net::new(ip.parse().expect("an address"), len.parse().expect("a length"))
-            .expect("a prefix")
+        Ipv4Net::new(
+            ip.parse().expect("an address"),
+            len.parse().expect("a length"),
+        )
+        .expect("a prefix")
     }
 
     fn v6(text: &str) -> Ipv6Net {
         let (ip, len) = text.split_once('/').expect("a prefix");
-        Ipv6Net::new(ip.parse().expect("an address"), len.parse().expect("a length"))
-            .expect("a prefix")
+        Ipv6Net::new(
+            ip.parse().expect("an address"),
+            len.parse().expect("a length"),
+        )
+        .expect("a prefix")
     }
 
     fn ip(text: &str) -> Ipv4Addr {

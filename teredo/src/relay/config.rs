@@ -48,7 +48,7 @@ impl Ipv4Net {
         (self.addr.to_bits() ^ ip.to_bits()) & self.mask() == 0
     }
 
-    const fn mask(&self) -> u32 {
+    const fn mask(self) -> u32 {
         match self.prefix_len {
             0 => 0,
             n => u32::MAX << (32 - n),

@@ -49,7 +49,11 @@ fn a_peer_that_is_denied_gets_neither_bubble_nor_data() {
     for (peer, fate) in denied() {
         assert_eq!(bench.native(&to_peer(&peer, b"data")), Some(fate));
         bench.hear(&peer, peer.mapped());
-        assert_eq!(bench.native(&to_peer(&peer, b"data")), Some(fate), "trusted");
+        assert_eq!(
+            bench.native(&to_peer(&peer, b"data")),
+            Some(fate),
+            "trusted"
+        );
     }
     assert!(bench.sent().is_empty());
     assert_eq!(bench.relay.gauges().probing, 0);
