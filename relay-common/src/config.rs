@@ -30,6 +30,24 @@ pub struct RelayConfig {
     pub tunnel_mtu: u16,
     /// Largest frame an AF_XDP socket can take; longer ones are left to the kernel.
     pub punt_frame_max: u32,
+    /// Native hosts that are served: one of [`access`].
+    pub native_access: u8,
+    /// Clients that are served: one of [`access`].
+    pub client_access: u8,
+    /// Servers whose clients are served: one of [`access`].
+    pub server_access: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
 }
 
-const _: () = assert!(size_of::<RelayConfig>() == 88);
+/// How the program judges addresses of one kind. What a prefix of the map says is one of these as well.
+pub mod access {
+    /// Every address is served, and the map is not asked.
+    pub const UNRESTRICTED: u8 = 0;
+    /// Addresses are served unless the longest prefix that holds them says otherwise.
+    pub const ALLOWED: u8 = 1;
+    /// Addresses are not served unless the longest prefix that holds them says otherwise.
+    pub const DENIED: u8 = 2;
+}
+
+const _: () = assert!(size_of::<RelayConfig>() == 96);

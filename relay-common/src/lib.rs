@@ -21,7 +21,7 @@ mod reason;
 mod succession;
 mod table;
 
-pub use config::RelayConfig;
+pub use config::{RelayConfig, access};
 pub use lookup::{Found, ReadLine, differs, find};
 pub use nexthop::{
     AF_INET, AF_INET6, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey, KeptRoute, NextHop, Routing,
@@ -65,6 +65,13 @@ pub mod maps {
     /// RINGBUF of [`HopKey`](crate::HopKey): answers of the kernel that are in no slot of [`NEXT_HOPS`].
     pub const WANTED_HOPS: &str = "WANTED_HOPS";
 
+    /// LPM_TRIE of native IPv6 prefixes to one of [`access`](crate::access). Written by user space.
+    pub const NATIVE_ACCESS: &str = "NATIVE_ACCESS";
+    /// LPM_TRIE of IPv4 prefixes of clients to one of [`access`](crate::access). Written by user space.
+    pub const CLIENT_ACCESS: &str = "CLIENT_ACCESS";
+    /// LPM_TRIE of IPv4 prefixes of servers to one of [`access`](crate::access). Written by user space.
+    pub const SERVER_ACCESS: &str = "SERVER_ACCESS";
+
     /// Most interfaces one relay attaches to.
     pub const MAX_PORTS: u32 = 64;
     /// Most egress devices (ports and VLAN devices on them).
@@ -77,6 +84,8 @@ pub mod maps {
     pub const MAX_KEPT_ROUTES: u32 = 1024;
     /// Bytes of the ring of wanted next hops.
     pub const WANTED_HOPS_BYTES: u32 = 1 << 12;
+    /// Prefixes in each of the maps of who is served, allowed and denied together.
+    pub const MAX_ACCESS: u32 = 8192;
     /// Peers when nothing else is asked for (`--max-peers`).
     pub const DEFAULT_MAX_PEERS: u32 = 1 << 20;
 }

@@ -170,6 +170,12 @@ reasons! {
     MappedAddressOwn = Dropped,
     /// The client's server IPv4 address is one of this machine.
     ServerAddressOwn = Dropped,
+    /// The native host is denied, as source or as destination.
+    NativeDenied = Dropped,
+    /// The client's IPv4 address is denied.
+    ClientDenied = Dropped,
+    /// The client's server is denied.
+    ServerDenied = Dropped,
     /// Larger than the tunnel MTU; answered with Packet Too Big.
     PacketTooBig = Dropped,
     /// Inner hop limit exhausted; answered with Time Exceeded.
@@ -247,7 +253,7 @@ fate_to_reason! {
     Encapsulated EncapsulatedFromQueue Decapsulated BubbleAccepted
     InnerTruncated InnerVersionNot6 DestinationMulticast DestinationNotTeredo SourceNotGlobal SourceTeredo
     SourceEmbedsOwnAddress MappedAddressNotGlobal ServerAddressNotGlobal MappedPortZero MappedAddressOwn
-    ServerAddressOwn PacketTooBig HopLimitExceeded PeerTableFull NewPeerRateExceeded BubbleRateExceeded
+    ServerAddressOwn NativeDenied ClientDenied ServerDenied PacketTooBig HopLimitExceeded PeerTableFull NewPeerRateExceeded BubbleRateExceeded
     SourcePrefixLimitExceeded PeerQueueFull QueueMemoryFull BubblesUnanswered PeerBlocked ShutDown
     OuterSourcePortZero OuterSourceNotGlobal OuterSourceOwn PayloadNotTeredo AuthenticationTruncated
     OriginTruncated HeaderOutOfOrder TrailerDiscards TrailerMalformed SourceNotTeredo JumbogramForm PeerUnknown

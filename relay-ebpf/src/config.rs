@@ -7,7 +7,7 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use relay_common::{RelayConfig, TableShape, Ticks};
+use relay_common::{RelayConfig, TableShape, Ticks, access};
 use teredo::addr::Mapped;
 
 /// Overridden by the loader before the program is verified: the verifier knows the values, and
@@ -24,6 +24,10 @@ static CONFIG: RelayConfig = RelayConfig {
     service_port: [0; 2],
     tunnel_mtu: 0,
     punt_frame_max: 0,
+    native_access: access::UNRESTRICTED,
+    client_access: access::UNRESTRICTED,
+    server_access: access::UNRESTRICTED,
+    reserved: [0; 5],
 };
 
 /// Reads one field. Volatile, because the compiler would otherwise fold the zeros above.
@@ -104,6 +108,24 @@ pub(crate) fn tunnel_mtu() -> usize {
 #[inline(always)]
 pub(crate) fn punt_frame_max() -> usize {
     field!(punt_frame_max as u32) as usize
+}
+
+/// How native hosts are judged: one of [`access`].
+#[inline(always)]
+pub(crate) fn native_access() -> u8 {
+    field!(native_access as u8)
+}
+
+/// How clients are judged: one of [`access`].
+#[inline(always)]
+pub(crate) fn client_access() -> u8 {
+    field!(client_access as u8)
+}
+
+/// How servers are judged: one of [`access`].
+#[inline(always)]
+pub(crate) fn server_access() -> u8 {
+    field!(server_access as u8)
 }
 
 const _: () = assert!(

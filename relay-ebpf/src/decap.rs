@@ -12,7 +12,7 @@ use crate::frame::{self, Frame, Link, LinkHeader};
 use crate::nexthop::NextHop;
 use crate::outer::{self, Ipv4Header, Outer, UdpHeader};
 use crate::peers::Peer;
-use crate::{Carried, config, port};
+use crate::{Carried, access, config, port};
 
 /// Next header: destination options.
 const DESTINATION_OPTIONS: u8 = 60;
@@ -49,6 +49,7 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     if matches!(destination, Err(Fate::DestinationMulticast)) {
         return Err(Reason::DestinationMulticast);
     }
+    access::client(&inner.source, source)?;
     if inner.is_bubble() {
         return Err(Reason::PuntBubble);
     }
@@ -62,16 +63,15 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
 
     let peer = Peer::fresh(source)?;
     speaks_for(&outer, source, &peer)?;
+    access::learned(source, peer.mapped)?;
     // Accepted, whatever becomes of the packet.
     peer.heard();
-    match destination {
-        Ok(Embedded::None) => {}
-        Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
-            return Err(Reason::PuntEmbeddedAddress);
-        }
-        Err(fate) => return Err(fate.into()),
-    }
+    let embedded = destination.map_err(Reason::from)?;
     let inner = frame.at::<Ipv6Header>(start).ok_or(Reason::NotOurs)?;
+    access::native(&inner.destination)?;
+    if embedded != Embedded::None {
+        return Err(Reason::PuntEmbeddedAddress);
+    }
     if matches!(
         inner.next_header,
         ipv6::ROUTING | ipv6::HOP_BY_HOP | DESTINATION_OPTIONS

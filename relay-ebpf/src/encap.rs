@@ -11,7 +11,7 @@ use crate::frame::{self, Frame, Link, LinkHeader};
 use crate::nexthop::NextHop;
 use crate::outer::{self, Outer, UdpHeader};
 use crate::peers::Peer;
-use crate::{Carried, config, port};
+use crate::{Carried, access, config, port};
 
 /// The front of the frame that leaves.
 #[repr(C, packed)]
@@ -38,24 +38,24 @@ pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     if !frame.has(link.len, len) {
         return Err(Reason::InnerTruncated);
     }
-    match filter::native_source(&inner.source) {
-        Ok(Embedded::None) => {}
-        Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
-            return Err(Reason::PuntEmbeddedAddress);
-        }
-        Err(fate) => return Err(fate.into()),
+    let embedded = filter::native_source(&inner.source).map_err(Reason::from)?;
+    access::native(&inner.source)?;
+    if embedded != Embedded::None {
+        return Err(Reason::PuntEmbeddedAddress);
     }
     if inner.payload_len() == 0 && !inner.is_bubble() {
         return Err(Reason::JumbogramForm);
     }
+    let key = KeyWords::of_address(zerocopy::transmute!(inner.destination));
+    access::client(&inner.destination, key)?;
     if len > config::tunnel_mtu() {
         return Err(Reason::PuntPacketTooBig);
     }
     if inner.hop_limit <= 1 {
         return Err(Reason::PuntHopLimitExceeded);
     }
-    let key = KeyWords::of_address(zerocopy::transmute!(inner.destination));
     let mut peer = Peer::fresh(key)?;
+    access::learned(key, peer.mapped)?;
     peer.probe_if_quiet();
 
     let tos = ecn::encapsulate(inner.traffic_class());

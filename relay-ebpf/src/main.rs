@@ -22,6 +22,7 @@
     reason = "a call spills registers and loses the verifier's bounds"
 )]
 
+mod access;
 mod clock;
 mod config;
 mod counters;

@@ -1,10 +1,11 @@
 //! The maps. Names and capacities are `relay_common::maps`', where writer and reader of each are noted.
 
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap};
 use relay_common::maps::{
-    DEFAULT_MAX_PEERS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS, PROBES_BYTES,
-    WANTED_HOPS_BYTES,
+    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS,
+    PROBES_BYTES, WANTED_HOPS_BYTES,
 };
 use relay_common::{
     Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, Reason, Routing, Succession,
@@ -56,3 +57,12 @@ pub(crate) static SUCCESSION: Array<Succession> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static REPORTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static NATIVE_ACCESS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);
+
+#[map]
+pub(crate) static CLIENT_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);
+
+#[map]
+pub(crate) static SERVER_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);

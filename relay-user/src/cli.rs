@@ -89,6 +89,10 @@ pub struct RelayFlags {
     #[arg(long, value_name = "CIDR")]
     pub allow_non_global: Vec<String>,
 
+    /// Whom the relay serves.
+    #[command(flatten)]
+    pub lists: ListFlags,
+
     /// Peers the relay can trust at the same time, 1 to 67108864; about 50 bytes of kernel memory each.
     /// [default: 1048576]
     #[arg(long, value_name = "N")]
@@ -129,6 +133,51 @@ pub struct RelayFlags {
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Flags of `relay` and `check` that say whom it serves. The longest prefix that holds an address decides; where
+/// anything is allowed, everything else is denied.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ListFlags {
+    /// IPv6 prefix of native hosts that are served; repeat it for several (at most 4096). [default: all]
+    #[arg(long, value_name = "CIDR")]
+    pub native_allow: Vec<String>,
+
+    /// IPv6 prefix of native hosts that are not served; repeat it for several (at most 4096). [default: none]
+    #[arg(long, value_name = "CIDR")]
+    pub native_deny: Vec<String>,
+
+    /// IPv4 prefix of clients that are served; repeat it for several (at most 4096). [default: all]
+    #[arg(long, value_name = "CIDR")]
+    pub client_allow: Vec<String>,
+
+    /// IPv4 prefix of clients that are not served; repeat it for several (at most 4096). [default: none]
+    #[arg(long, value_name = "CIDR")]
+    pub client_deny: Vec<String>,
+
+    /// IPv4 prefix of Teredo servers whose clients are served; repeat it for several (at most 4096). [default: all]
+    #[arg(long, value_name = "CIDR")]
+    pub server_allow: Vec<String>,
+
+    /// IPv4 prefix of Teredo servers whose clients are not served; repeat it for several (at most 4096).
+    /// [default: none]
+    #[arg(long, value_name = "CIDR")]
+    pub server_deny: Vec<String>,
+}
+
+impl ListFlags {
+    /// What was given for `key`; nothing for what is no key of a list.
+    pub fn texts(&self, key: &str) -> &[String] {
+        match key {
+            "native-allow" => &self.native_allow,
+            "native-deny" => &self.native_deny,
+            "client-allow" => &self.client_allow,
+            "client-deny" => &self.client_deny,
+            "server-allow" => &self.server_allow,
+            "server-deny" => &self.server_deny,
+            _ => &[],
+        }
+    }
 }
 
 /// Flags of `relay` and `check` that are whole numbers: how much of what the slow path holds and sends.

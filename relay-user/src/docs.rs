@@ -46,7 +46,7 @@ pub(crate) fn assert_generated(file: &str, name: &str, wanted: &str) {
 
 /// A default as a table shows it: values as code, sentences as they are.
 pub(crate) fn default_cell(default: &str) -> String {
-    if default.contains(' ') || matches!(default, "required" | "none") {
+    if default.contains(' ') || matches!(default, "required" | "none" | "all") {
         default.to_owned()
     } else {
         format!("`{default}`")

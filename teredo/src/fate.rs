@@ -57,6 +57,12 @@ fates! {
     MappedAddressOwn,
     /// The client's server IPv4 address is one of this machine.
     ServerAddressOwn,
+    /// The operator does not serve this native host: source of a packet to a client, or destination of one from it.
+    NativeDenied,
+    /// The operator does not serve clients at this IPv4 address, in the Teredo address or learned.
+    ClientDenied,
+    /// The operator does not serve clients of this server.
+    ServerDenied,
     /// Larger than the tunnel MTU; answered with Packet Too Big.
     PacketTooBig,
     /// Inner hop limit exhausted; answered with Time Exceeded.

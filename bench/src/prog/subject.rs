@@ -11,6 +11,7 @@ use relay_user::datapath::{BpfPeers, Datapath, Mode, NextHopKeeper, Secrets, Set
 use relay_user::net::Snapshot;
 use relay_user::slowpath::clock;
 use relay_user::slowpath::xsk::PuntSocket;
+use teredo::relay::Access;
 
 use super::companion::{Direction, program};
 use super::frame::{SERVICE, client, mapped};
@@ -66,6 +67,7 @@ impl Shipped {
             fib_ifindex: ifindex(TUN)?,
             // A table filled to its last place refuses one peer in ten million.
             max_peers: capacity + capacity / 16,
+            access: Access::default(),
             secrets: Secrets::draw()?,
         })?;
         let snapshot = Snapshot::take()?;

@@ -7,6 +7,8 @@ use super::{
     InterfaceInfo, RelaySettings, Resolved, peer_table_bytes, probe_service_port,
     require_privileges, resolve,
 };
+use teredo::relay::AccessList;
+
 use crate::control;
 use crate::error::StartError;
 
@@ -87,6 +89,15 @@ fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan
             .collect();
         lines.push(("opened ranges", format!("{} (laboratory)", nets.join(", "))));
     }
+    for (item, list) in [
+        ("native hosts", &settings.access.native),
+        ("clients", &settings.access.clients),
+        ("servers", &settings.access.servers),
+    ] {
+        if !list.is_empty() {
+            lines.push((item, described(list)));
+        }
+    }
     if !forwarding {
         lines.push((
             "warning",
@@ -95,6 +106,20 @@ fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan
         ));
     }
     Plan { lines }
+}
+
+/// Whom a list serves.
+fn described(list: &AccessList) -> String {
+    let allowed = list.rules().iter().filter(|rule| rule.is_allowed).count();
+    let others = if list.allows_others() {
+        "allowed"
+    } else {
+        "denied"
+    };
+    format!(
+        "{allowed} prefixes allowed, {} denied, all others {others}",
+        list.rules().len() - allowed
+    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::given::{Given, Origin, Sourced};
 use super::keys::{KEYS, nearest};
+use super::lists::ListSource;
 use super::numbers::Number;
 use super::value::{self, Refusal};
 use crate::error::StartError;
@@ -64,6 +65,9 @@ fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
                 if let Some(number) = Number::of(key) {
                     let value = entry.integer(|n| number.judge(n))?;
                     given.numbers.set(number, value);
+                    continue;
+                }
+                if given.lists.read(key, &entry)? {
                     continue;
                 }
                 let line = file.line(name.span().start);
@@ -198,6 +202,17 @@ impl Entry<'_> {
             DeValue::Boolean(b) => self.judged(self.item, b, Ok(*b)),
             _ => Err(self.wrong_type(self.item, "true or false")),
         }
+    }
+}
+
+impl ListSource for Entry<'_> {
+    fn list<N>(
+        &self,
+        _: &'static str,
+        example: &str,
+        judge: impl Fn(&str) -> Result<N, Refusal>,
+    ) -> Result<Vec<Sourced<N>>, StartError> {
+        Entry::list(self, example, judge)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Values from the command line.
 
 use super::given::{Given, Origin, Sourced};
+use super::lists::{GivenLists, ListSource};
 use super::numbers::{GivenNumbers, NUMBERS};
 use super::value::{self, Refusal};
-use crate::cli::RelayFlags;
+use crate::cli::{ListFlags, RelayFlags};
 use crate::error::StartError;
 
 fn sourced<T>(value: T) -> Sourced<T> {
@@ -23,6 +24,18 @@ fn one<T>(
         .map_err(|r| Origin::Flag.refuse(key, text, r.cause, r.next))
 }
 
+impl ListSource for ListFlags {
+    fn list<N>(
+        &self,
+        key: &'static str,
+        _: &str,
+        judge: impl Fn(&str) -> Result<N, Refusal>,
+    ) -> Result<Vec<Sourced<N>>, StartError> {
+        let texts = self.texts(key).iter();
+        texts.map(|text| one(key, text, &judge)).collect()
+    }
+}
+
 /// The flags of `relay`, each judged.
 pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
     let mut numbers = GivenNumbers::default();
@@ -31,6 +44,10 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
             let value = one(number.key, text, |text| number.judge_text(text))?;
             numbers.set(number, value);
         }
+    }
+    let mut lists = GivenLists::default();
+    for key in GivenLists::KEYS {
+        lists.read(key, &flags.lists)?;
     }
     Ok(Given {
         iface: flags
@@ -54,6 +71,7 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
             .iter()
             .map(|t| one("allow-non-global", t, value::cidr))
             .collect::<Result<_, _>>()?,
+        lists,
         max_peers: flags
             .max_peers
             .as_deref()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use teredo::relay::Ipv4Net;
 
+use super::lists::GivenLists;
 use super::numbers::GivenNumbers;
 use super::{Bind, DatapathChoice, Level, LogFormat};
 use crate::error::StartError;
@@ -65,6 +66,7 @@ pub(super) struct Given {
     pub(super) native_address: Option<Sourced<Ipv6Addr>>,
     pub(super) datapath: Option<Sourced<DatapathChoice>>,
     pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
+    pub(super) lists: GivenLists,
     pub(super) max_peers: Option<Sourced<u32>>,
     pub(super) numbers: GivenNumbers,
     pub(super) socket: Option<Sourced<PathBuf>>,
@@ -86,6 +88,7 @@ impl Given {
             native_address: self.native_address.or(other.native_address),
             datapath: self.datapath.or(other.datapath),
             allow_non_global: list(self.allow_non_global, other.allow_non_global),
+            lists: self.lists.or(other.lists),
             max_peers: self.max_peers.or(other.max_peers),
             numbers: self.numbers.or(other.numbers),
             socket: self.socket.or(other.socket),

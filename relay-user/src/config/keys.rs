@@ -51,6 +51,46 @@ pub const KEYS: &[Key] = &[
                on the internet needs none.",
     },
     Key {
+        name: "native-allow",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "all",
+        text: "IPv6 prefixes of native hosts that are served, as sources and as destinations. Where any is given, all others are \
+               denied (`NativeDenied`).",
+    },
+    Key {
+        name: "native-deny",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "none",
+        text: "IPv6 prefixes of native hosts that are not served (`NativeDenied`).",
+    },
+    Key {
+        name: "client-allow",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "all",
+        text: "IPv4 prefixes of clients that are served, by the mapped address in their Teredo address and the one they speak \
+               from. Where any is given, all others are denied (`ClientDenied`).",
+    },
+    Key {
+        name: "client-deny",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "none",
+        text: "IPv4 prefixes of clients that are not served (`ClientDenied`). The site's own public ranges belong here.",
+    },
+    Key {
+        name: "server-allow",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "all",
+        text: "IPv4 prefixes of Teredo servers whose clients are served. Where any is given, all others are denied \
+               (`ServerDenied`).",
+    },
+    Key {
+        name: "server-deny",
+        form: "list of strings, `CIDR`, at most 4096",
+        default: "none",
+        text: "IPv4 prefixes of Teredo servers whose clients are not served (`ServerDenied`). The site's own public ranges \
+               belong here.",
+    },
+    Key {
         name: "max-peers",
         form: "number of peers, 1 to 67108864",
         default: "1048576",
@@ -186,7 +226,7 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
-    use crate::config::{MAX_ALLOW_NON_GLOBAL, MAX_IFACES, MAX_MAX_PEERS};
+    use crate::config::{MAX_ACCESS_PREFIXES, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, MAX_MAX_PEERS};
     use crate::docs;
 
     fn key(name: &str) -> &'static Key {
@@ -218,6 +258,9 @@ mod tests {
                 .form
                 .contains(&MAX_ALLOW_NON_GLOBAL.to_string())
         );
+        for list in ["native-allow", "client-deny", "server-deny"] {
+            assert!(key(list).form.contains(&MAX_ACCESS_PREFIXES.to_string()));
+        }
     }
 
     #[test]

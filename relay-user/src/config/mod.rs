@@ -3,7 +3,7 @@
 //! ```text
 //! flags ─► flags.rs ─┐
 //!                    ├─► Given ─► settings.rs ─► RelaySettings ─► resolve.rs ─► Resolved
-//! file  ─► file.rs  ─┘   (value.rs and numbers.rs judge each value; keys.rs names them)
+//! file  ─► file.rs  ─┘   (value.rs, numbers.rs and lists.rs judge each value; keys.rs names them)
 //! ```
 //!
 //! A [`RelaySettings`] is sound in itself; a [`Resolved`] fits this machine.
@@ -13,6 +13,7 @@ mod file;
 mod flags;
 mod given;
 mod keys;
+mod lists;
 mod machine;
 mod numbers;
 mod resolve;
@@ -37,3 +38,5 @@ pub const MAX_MAX_PEERS: u32 = 1 << 26;
 pub const MAX_IFACES: usize = relay_common::maps::MAX_PORTS as usize;
 /// Most ranges that can be opened by `allow-non-global`.
 pub const MAX_ALLOW_NON_GLOBAL: usize = 64;
+/// Most prefixes of one list of those who are served or not.
+pub const MAX_ACCESS_PREFIXES: usize = relay_common::maps::MAX_ACCESS as usize / 2;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use relay_common::{TableShape, maps};
 use teredo::addr::is_global_unicast;
-use teredo::relay::{Ipv4Net, Limits};
+use teredo::relay::{Access, Ipv4Net, Limits};
 
 use super::given::{Given, Sourced};
 use super::{DEFAULT_SOCKET, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, file, flags};
@@ -86,6 +86,8 @@ pub struct RelaySettings {
     pub datapath: DatapathChoice,
     /// Ranges outside global unicast that clients may have (invariant 8).
     pub allow_non_global: Vec<Ipv4Net>,
+    /// Whom the relay serves.
+    pub access: Access,
     /// Peers trusted at the same time, 1 to [`MAX_MAX_PEERS`](super::MAX_MAX_PEERS).
     pub max_peers: u32,
     /// State machines the slow path has, for as many cores.
@@ -150,6 +152,7 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
             .into_iter()
             .map(|net| net.value)
             .collect(),
+        access: given.lists.access()?,
         max_peers: given.max_peers.map_or(maps::DEFAULT_MAX_PEERS, |n| n.value),
         shards: given.numbers.shards(),
         limits: given.numbers.limits(),

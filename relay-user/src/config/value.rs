@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use teredo::addr::{SERVER_PORT, TeredoAddr};
-use teredo::relay::Ipv4Net;
+use teredo::relay::{Ipv4Net, Ipv6Net};
 
 use super::{Bind, DEFAULT_PORT, MAX_MAX_PEERS};
 
@@ -125,7 +125,8 @@ pub(super) fn native_address(text: &str) -> Result<Ipv6Addr, Refusal> {
     ))
 }
 
-pub(super) fn cidr(text: &str) -> Result<Ipv4Net, Refusal> {
+/// Any IPv4 prefix.
+pub(super) fn ipv4_prefix(text: &str) -> Result<Ipv4Net, Refusal> {
     let example = "for example 198.51.100.0/24";
     let Some((ip, len)) = text.split_once('/') else {
         let next = match text.parse::<Ipv4Addr>() {
@@ -140,13 +141,45 @@ pub(super) fn cidr(text: &str) -> Result<Ipv4Net, Refusal> {
     let Some(net) = Ipv4Net::new(ip, len) else {
         return Err(Refusal::new("the prefix length exceeds 32", example));
     };
-    let network = Ipv4Addr::from_bits(ip.to_bits() & mask(len));
+    let network = net.network();
     if network != ip {
         return Err(Refusal::new(
             format!("has bits beyond the first {len}"),
             format!("write {network}/{len}"),
         ));
     }
+    Ok(net)
+}
+
+/// Any IPv6 prefix.
+pub(super) fn ipv6_prefix(text: &str) -> Result<Ipv6Net, Refusal> {
+    let example = "for example 2001:db8::/32";
+    let Some((ip, len)) = text.split_once('/') else {
+        let next = match text.parse::<Ipv6Addr>() {
+            Ok(ip) => format!("for that address alone: {ip}/128"),
+            Err(_) => example.to_owned(),
+        };
+        return Err(Refusal::new("not an IPv6 prefix", next));
+    };
+    let (Ok(ip), Ok(len)) = (ip.parse::<Ipv6Addr>(), len.parse::<u8>()) else {
+        return Err(Refusal::new("not an IPv6 prefix", example));
+    };
+    let Some(net) = Ipv6Net::new(ip, len) else {
+        return Err(Refusal::new("the prefix length exceeds 128", example));
+    };
+    if net.network() != ip {
+        return Err(Refusal::new(
+            format!("has bits beyond the first {len}"),
+            format!("write {}/{len}", net.network()),
+        ));
+    }
+    Ok(net)
+}
+
+/// An IPv4 prefix of possible hosts.
+pub(super) fn cidr(text: &str) -> Result<Ipv4Net, Refusal> {
+    let net = ipv4_prefix(text)?;
+    let (network, len) = (net.network(), net.prefix_len());
     for forbidden in NEVER_A_HOST {
         if covers(forbidden, network) || covers((network, len), forbidden.0) {
             return Err(Refusal::new(
@@ -298,6 +331,24 @@ mod tests {
             ("127.0.0.0/16", "open the ranges of the laboratory alone"),
         ] {
             assert_eq!(cidr(text).expect_err(text).next, next);
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_those_who_are_served_may_be_any() {
+        assert!(ipv4_prefix("0.0.0.0/0").is_ok() && ipv6_prefix("::/0").is_ok());
+        assert_eq!(
+            ipv6_prefix("2001:db8:bad::/48").map(|net| net.to_string()),
+            Ok("2001:db8:bad::/48".to_owned())
+        );
+        for (text, next) in [
+            ("2001:db8::1", "for that address alone: 2001:db8::1/128"),
+            ("2001:db8::1/32", "write 2001:db8::/32"),
+            ("2001:db8::/129", "for example 2001:db8::/32"),
+            ("192.0.2.0/24", "for example 2001:db8::/32"),
+            ("x", "for example 2001:db8::/32"),
+        ] {
+            assert_eq!(ipv6_prefix(text).expect_err(text).next, next);
         }
     }
 

@@ -14,6 +14,7 @@
 //! each VLAN tag added), and a driver that leaves less room in front of a frame (gVNIC leaves 2 bytes) loses
 //! it as [`NoHeadroom`](relay_common::Reason::NoHeadroom). `--datapath xdp-generic` has the room there.
 
+mod access;
 mod attach;
 mod bpf_peers;
 mod clock;
@@ -48,6 +49,8 @@ use aya::{Ebpf, EbpfLoader};
 use relay_common::{Counter, Egress, Port, RelayConfig, Succession, TableShape, maps};
 use tracing::{info, warn};
 
+#[cfg(feature = "rig")]
+pub use access::{enter_access, of_others};
 pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
 pub use clock::Clock;
@@ -138,6 +141,10 @@ impl Datapath {
             service_port: settings.service.port().to_be_bytes(),
             tunnel_mtu: settings.tunnel_mtu,
             punt_frame_max: PUNT_FRAME_MAX,
+            native_access: access::of_others(&settings.access.native),
+            client_access: access::of_others(&settings.access.clients),
+            server_access: access::of_others(&settings.access.servers),
+            reserved: [0; 5],
         });
         let mut loader = EbpfLoader::new();
         loader
@@ -155,6 +162,7 @@ impl Datapath {
         program
             .load()
             .map_err(|error| refusal::load(settings, &error))?;
+        access::enter_access(&mut ebpf, &settings.access)?;
         let mut succession: Array<_, Pod<Succession>> = take_map(&mut ebpf, maps::SUCCESSION)?;
         succession
             .set(0, Pod(settings.succession(shape)), 0)

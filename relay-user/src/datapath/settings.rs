@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use relay_common::{LAYOUT, Succession, TableShape};
+use teredo::relay::Access;
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub fib_ifindex: u32,
     /// Capacity of the peer table.
     pub max_peers: u32,
+    /// Whom the relay serves.
+    pub access: Access,
     /// What nobody outside may know.
     pub secrets: Secrets,
 }

@@ -78,6 +78,7 @@ impl FastPath {
             tunnel_mtu: relay.tunnel_mtu,
             fib_ifindex,
             max_peers: settings.max_peers,
+            access: relay.access.clone(),
             secrets: Secrets::draw()
                 .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?,
         };

@@ -146,6 +146,7 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
     config
         .allow_non_global
         .clone_from(&settings.allow_non_global);
+    config.access.clone_from(&settings.access);
     let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
         let address = resolved.native_address.to_string();
         StartError::new("--native-address", address, error.to_string(), "")

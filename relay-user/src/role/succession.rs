@@ -75,6 +75,7 @@ fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), Star
         tunnel_mtu: teredo::relay::Config::new(resolved.service).tunnel_mtu,
         fib_ifindex: 1,
         max_peers: maps::MAX_PORTS,
+        access: settings.access.clone(),
         secrets,
     })
     .map(drop)

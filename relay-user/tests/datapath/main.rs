@@ -18,6 +18,7 @@ fn load(mode: Mode) -> Datapath {
         service: SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 18), 3545),
         tunnel_mtu: 1280,
         fib_ifindex: 1,
+        access: teredo::relay::Access::default(),
         max_peers: 64,
         secrets: Secrets::draw().unwrap(),
     };

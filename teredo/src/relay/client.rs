@@ -72,6 +72,7 @@ impl<T: PeerTable> Relay<T> {
         if header.destination[0] == 0xff {
             return Err(Fate::DestinationMulticast);
         }
+        self.policy.judge_access(&peer)?;
         let is_bubble = header.is_bubble();
         if header.payload_len() == 0 && !is_bubble {
             return Err(Fate::JumbogramForm);
@@ -89,6 +90,7 @@ impl<T: PeerTable> Relay<T> {
         if !self.may_speak(now, &peer, outer, entry, place, bubble) {
             return Err(Fate::OuterSourceMismatch);
         }
+        self.policy.judge_client(outer.ip)?;
         self.trust(now, &peer, place, outer);
         if is_bubble {
             if entry.is_some()
@@ -133,6 +135,7 @@ impl<T: PeerTable> Relay<T> {
     fn forward(&mut self, tos: u8, received: &Payload<'_>) -> Result<Fate, Fate> {
         let header = received.header;
         let embedded = filter::client_destination(&header.destination)?;
+        self.policy.judge_native(header.destination)?;
         self.policy.judge_destination(embedded)?;
         if has_routing_header_0(header.next_header, received.body) {
             return Err(Fate::RoutingHeaderType0);

@@ -9,6 +9,7 @@
 //! Trusted peers live in the caller's [`PeerTable`] and nowhere else. The relay itself keeps the
 //! peers it is probing, with the packets that wait for them, and those that did not answer.
 
+mod access;
 mod client;
 mod command;
 mod config;
@@ -29,8 +30,9 @@ mod tests;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+pub use access::{Access, AccessList, Rule};
 pub use command::{Command, Icmp6Error, UdpKind};
-pub use config::{Config, Hop, Ipv4Net, Limits};
+pub use config::{Config, Hop, Ipv4Net, Ipv6Net, Limits};
 pub use peer::{
     BUBBLE_INTERVAL, BUBBLE_WINDOW, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, PendingPeer, PendingState,
 };
@@ -92,7 +94,11 @@ impl<T: PeerTable> Relay<T> {
         let mapping_bubbles = Rate::every(BUBBLE_INTERVAL, u32::from(BUBBLES_MAX));
         let advertisements = Rate::every(BUBBLE_INTERVAL, 1);
         Self {
-            policy: Policy::new(*config.service.ip(), config.allow_non_global.clone()),
+            policy: Policy::new(
+                *config.service.ip(),
+                config.allow_non_global.clone(),
+                config.access.clone(),
+            ),
             cookies: Cookies::new(seed, limits.cookie_epoch),
             nonces: Nonces::new(seed),
             pending: PendingPeers::new(limits.pending_peers, keyed(b"pending"), keyed(b"prefixes")),

@@ -47,6 +47,10 @@ impl<T: PeerTable> Relay<T> {
             Err(fate) => return Some(fate),
         };
         let entry = self.trusted(&peer);
+        let learned = entry.map_or(peer.mapped(), |entry| entry.mapped);
+        if let Err(fate) = self.policy.judge_client(learned.ip) {
+            return Some(fate);
+        }
         let place = self.pending.find(&peer);
         let place = self.settle(now, place, entry);
         let Some(entry) = entry.filter(|entry| is_fresh(now, entry)) else {
@@ -95,6 +99,7 @@ impl<T: PeerTable> Relay<T> {
 
     fn admit_source(&self, header: &Ipv6Header) -> Result<(), Fate> {
         let embedded = filter::native_source(&header.source)?;
+        self.policy.judge_native(header.source)?;
         self.policy.judge_source(embedded)
     }
 

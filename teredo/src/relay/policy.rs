@@ -1,28 +1,31 @@
-//! Which IPv4 addresses the relay may send to (R-16 to R-18, PROTOCOL 1.6).
+//! Which addresses the relay serves and may send to (R-16 to R-18, PROTOCOL 1.6).
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::access::Access;
 use super::config::Ipv4Net;
 use crate::Fate;
 use crate::addr::{TeredoAddr, is_global_unicast};
 use crate::filter::Embedded;
 
-/// Global unicast, widened by the laboratory's ranges, narrowed by this machine's own addresses.
+/// Global unicast, widened by the laboratory's ranges, narrowed by this machine's own addresses and the operator's lists.
 pub(super) struct Policy {
     opened: Vec<Ipv4Net>,
     service: Ipv4Addr,
     own: Vec<Ipv4Addr>,
     broadcasts: Vec<Ipv4Addr>,
+    access: Access,
 }
 
 impl Policy {
-    pub(super) fn new(service: Ipv4Addr, opened: Vec<Ipv4Net>) -> Self {
+    pub(super) fn new(service: Ipv4Addr, opened: Vec<Ipv4Net>, access: Access) -> Self {
         Self {
             opened,
             service,
             own: Vec::new(),
             broadcasts: Vec::new(),
+            access,
         }
     }
 
@@ -49,8 +52,34 @@ impl Policy {
         self.is_global(ip) && !self.is_own(ip)
     }
 
-    /// The addresses inside a destination: in this order.
+    /// Whether the operator serves this native host.
+    pub(super) fn judge_native(&self, ip: [u8; 16]) -> Result<(), Fate> {
+        if self.access.native.allows_ipv6(Ipv6Addr::from(ip)) {
+            return Ok(());
+        }
+        Err(Fate::NativeDenied)
+    }
+
+    /// Whether the operator serves clients at this address: the one in their Teredo address, and the one learned.
+    pub(super) fn judge_client(&self, ip: Ipv4Addr) -> Result<(), Fate> {
+        if self.access.clients.allows_ipv4(ip) {
+            return Ok(());
+        }
+        Err(Fate::ClientDenied)
+    }
+
+    /// Whether the operator serves this client and its server.
+    pub(super) fn judge_access(&self, peer: &TeredoAddr) -> Result<(), Fate> {
+        self.judge_client(peer.mapped().ip)?;
+        if self.access.servers.allows_ipv4(peer.server().0) {
+            return Ok(());
+        }
+        Err(Fate::ServerDenied)
+    }
+
+    /// The addresses inside a destination: the operator's lists, then in this order.
     pub(super) fn judge_peer(&self, peer: &TeredoAddr) -> Result<(), Fate> {
+        self.judge_access(peer)?;
         let (mapped, server) = (peer.mapped(), peer.server().0);
         if !self.is_global(mapped.ip) {
             return Err(Fate::MappedAddressNotGlobal);
@@ -112,6 +141,7 @@ mod tests {
         let policy = Policy::new(
             SERVICE,
             Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).into_iter().collect(),
+            Access::default(),
         );
         assert!(policy.may_send(Ipv4Addr::new(10, 0, 0, 1)));
         for ip in [[224, 0, 0, 253], [255; 4], [0, 0, 0, 0], [0, 1, 2, 3]] {
@@ -122,7 +152,7 @@ mod tests {
     /// R-18 and the last row of table 1.6.
     #[test]
     fn own_addresses_and_directed_broadcasts_are_never_sent_to() {
-        let mut policy = Policy::new(SERVICE, Vec::new());
+        let mut policy = Policy::new(SERVICE, Vec::new(), Access::default());
         let (own, broadcast) = (Ipv4Addr::new(8, 8, 4, 4), Ipv4Addr::new(8, 8, 4, 255));
         assert!(policy.may_send(own) && policy.may_send(broadcast) && !policy.may_send(SERVICE));
         policy.set_own(&[own], &[broadcast]);

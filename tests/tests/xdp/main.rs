@@ -5,6 +5,7 @@
 //! program's lookups. Expected frames are built byte by byte in [`frames`], without the
 //! program's code.
 
+mod access;
 mod decap;
 mod encap;
 mod frames;

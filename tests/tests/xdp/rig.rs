@@ -11,8 +11,9 @@ use relay_common::{
     Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey, Port, Reason,
     RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
-use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG};
+use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG, enter_access, of_others};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
+use teredo::relay::Access;
 
 use super::topology::{ifindex, lay_out};
 
@@ -87,14 +88,19 @@ pub(crate) struct Rig {
 
 /// Runs `test` in a fresh namespace with the program loaded.
 pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
+    in_rig_serving(&Access::default(), test);
+}
+
+/// The same for a program that serves those of `access` alone.
+pub(crate) fn in_rig_serving(access: &Access, test: impl FnOnce(&mut Rig) + Send) {
     Netns::new()
         .expect("network namespaces need CAP_SYS_ADMIN")
-        .enter(|| test(&mut Rig::new()))
+        .enter(|| test(&mut Rig::new(access)))
         .expect("the namespace can be entered");
 }
 
 impl Rig {
-    fn new() -> Self {
+    fn new(access: &Access) -> Self {
         lay_out();
         let shape = TableShape::new(
             MAX_PEERS,
@@ -117,12 +123,17 @@ impl Rig {
             service_port: SERVICE.port.to_be_bytes(),
             tunnel_mtu: TUNNEL_MTU,
             punt_frame_max: PUNT_FRAME_MAX,
+            native_access: of_others(&access.native),
+            client_access: of_others(&access.clients),
+            server_access: of_others(&access.servers),
+            ..RelayConfig::default()
         });
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::PEERS, shape.lines())
             .override_global("CONFIG", &config, true)
             .load(OBJECT)
             .expect("the object loads");
+        enter_access(&mut ebpf, access).expect("the prefixes fit");
         program(&mut ebpf, "relay")
             .load()
             .expect("the verifier accepts the program");

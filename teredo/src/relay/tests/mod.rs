@@ -1,5 +1,6 @@
 //! The rules one by one, on a relay whose table is a `HashMap`.
 
+mod access;
 mod client;
 mod early;
 mod limits;
@@ -110,8 +111,12 @@ impl Bench {
     }
 
     fn with(set: impl FnOnce(&mut Limits)) -> Self {
+        Self::configured(|config| set(&mut config.limits))
+    }
+
+    fn configured(set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(RELAY);
-        set(&mut config.limits);
+        set(&mut config);
         config.allow_non_global = [SERVER, NAT, *RELAY.ip()]
             .into_iter()
             .filter_map(|ip| Ipv4Net::new(ip, 24))
