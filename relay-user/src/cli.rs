@@ -108,6 +108,11 @@ pub struct RelayFlags {
     )]
     pub zero_copy: Option<bool>,
 
+    /// Give up what a running daemon does not use: capabilities, files, system calls.
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 1, require_equals = true)]
+    pub sandbox: Option<bool>,
+
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

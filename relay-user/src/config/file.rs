@@ -59,6 +59,7 @@ fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
             "log" => given.log = Some(entry.choice()?),
             "log-format" => given.log_format = Some(entry.choice()?),
             "zero-copy" => given.zero_copy = Some(entry.boolean()?),
+            "sandbox" => given.sandbox = Some(entry.boolean()?),
             key => {
                 if let Some(number) = Number::of(key) {
                     let value = entry.integer(|n| number.judge(n))?;

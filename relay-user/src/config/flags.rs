@@ -68,5 +68,6 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
         log: flags.log.map(sourced),
         log_format: flags.log_format.map(sourced),
         zero_copy: flags.zero_copy.map(sourced),
+        sandbox: flags.sandbox.map(sourced),
     })
 }

@@ -71,6 +71,7 @@ pub(super) struct Given {
     pub(super) log: Option<Sourced<Level>>,
     pub(super) log_format: Option<Sourced<LogFormat>>,
     pub(super) zero_copy: Option<Sourced<bool>>,
+    pub(super) sandbox: Option<Sourced<bool>>,
 }
 
 impl Given {
@@ -91,6 +92,7 @@ impl Given {
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             zero_copy: self.zero_copy.or(other.zero_copy),
+            sandbox: self.sandbox.or(other.sandbox),
         }
     }
 }

@@ -161,6 +161,13 @@ pub const KEYS: &[Key] = &[
         text: "Bind AF_XDP sockets in zero-copy mode where the driver can. Only the slow path uses them, so little is gained, and \
                some drivers are known to fail in it.",
     },
+    Key {
+        name: "sandbox",
+        form: "`true` or `false`",
+        default: "true",
+        text: "Give up what a running daemon does not use: it keeps `CAP_NET_ADMIN`, opens no files, starts no programs and makes \
+               no system call but those listed. `false` is for finding out whether the sandbox is in the way of something.",
+    },
 ];
 
 /// The key a wrong name was probably meant for.

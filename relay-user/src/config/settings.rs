@@ -99,6 +99,8 @@ pub struct RelaySettings {
     pub log_format: LogFormat,
     /// Whether AF_XDP sockets try zero-copy mode.
     pub zero_copy: bool,
+    /// Whether the daemon gives up what it does not use.
+    pub sandbox: bool,
 }
 
 impl RelaySettings {
@@ -158,6 +160,7 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
             .log_format
             .map_or(LogFormat::Text, |format| format.value),
         zero_copy: given.zero_copy.is_some_and(|z| z.value),
+        sandbox: given.sandbox.is_none_or(|s| s.value),
     };
     if let Some(Sourced {
         value: bind,
@@ -245,6 +248,7 @@ mod tests {
             default("log-format")
         );
         assert_eq!(settings.zero_copy.to_string(), default("zero-copy"));
+        assert_eq!(settings.sandbox.to_string(), default("sandbox"));
         assert!(settings.allow_non_global.is_empty() && default("allow-non-global") == "none");
         assert!(settings.bind.is_none() && default("bind").ends_with("port 3545"));
         assert!(settings.native_address.is_none());

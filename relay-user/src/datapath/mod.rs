@@ -56,6 +56,7 @@ pub use object::OBJECT;
 pub use object::{GENERATOR, RIG, WRAP, YARDSTICK};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use readers::{CounterReader, ProbeEvents};
+pub use requirements::{kernel_version, lift_locked_memory_limit};
 pub use staged_peers::StagedPeers;
 
 use crate::error::StartError;

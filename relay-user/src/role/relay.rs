@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,13 +18,14 @@ use tracing::{info, warn};
 use super::fast_path::{FastPath, random};
 use super::memory;
 use super::status_desk::{self, StatusDesk};
-use super::workers::{Ended, Workers};
+use super::workers::{Ended, Haste, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
 use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
 use crate::control::{self, Ask, Server};
-use crate::datapath::{Datapath, NextHopKeeper, StagedPeers};
+use crate::datapath::{Datapath, NextHopKeeper, StagedPeers, lift_locked_memory_limit};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
+use crate::sandbox::Sandbox;
 use crate::slowpath::engine::Outlets;
 use crate::slowpath::front_ends;
 use crate::slowpath::icmp6::ErrorSocket;
@@ -83,6 +85,7 @@ impl From<StartError> for RunError {
 /// What keeps it from starting, or ends it.
 pub fn run(settings: RelaySettings) -> Result<(), RunError> {
     memory::share_arena();
+    lift_locked_memory_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -172,6 +175,10 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         })
         .collect::<Result<_, StartError>>()?;
     let slow = Arc::new(SlowPath::new(relays, store, &outlets, watches));
+    let keeper = next_hop_keeper(fast.datapath.as_mut());
+    let haste = Haste::begin();
+    let sandbox = enter_sandbox(&settings)?;
+    warnings.extend(sandbox.as_ref().and_then(|s| s.weakness.clone()));
     let (asks, asked) = control::asks();
     let desk = StatusDesk {
         started: Instant::now(),
@@ -195,8 +202,9 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
     };
     running.set_own_ipv4(&snapshot);
     running
-        .start_workers(fast.punts, shards, receiver)
+        .start_workers(fast.punts, shards, receiver, keeper)
         .and_then(|()| {
+            drop(haste);
             // Ends by itself when the control socket is closed.
             let thread = thread::Builder::new().name("status".into());
             thread.spawn(move || desk.run(asked)).map(drop)
@@ -212,6 +220,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
             "another route for it may be there: ip -6 route show 2001::/32",
         )
     })?;
+    sandbox.map_or(Ok(()), Sandbox::seal)?;
     Ok(Started {
         running,
         server,
@@ -226,6 +235,7 @@ impl Running {
         punts: Vec<PuntSocket>,
         shards: usize,
         receiver: ServiceSocket,
+        keeper: Option<NextHopKeeper>,
     ) -> io::Result<()> {
         for (worker, sockets) in share(punts, shards).into_iter().enumerate() {
             let slow = Arc::clone(&self.slow);
@@ -240,7 +250,9 @@ impl Running {
                 front_ends::probes(events, &slow, stop)
             })?;
         }
-        self.start_next_hops()?;
+        if let Some(keeper) = keeper {
+            self.start_next_hops(keeper)?;
+        }
         let slow = Arc::clone(&self.slow);
         self.workers.start("service", move |stop| {
             front_ends::service_socket(&receiver, &slow, stop)
@@ -253,20 +265,11 @@ impl Running {
             .start("timer", move |stop| slow.keep_time(stop))
     }
 
-    /// Without them the program asks the kernel about every packet: slower, not wrong.
-    fn start_next_hops(&mut self) -> io::Result<()> {
-        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+    fn start_next_hops(&mut self, next_hops: NextHopKeeper) -> io::Result<()> {
         let NextHopKeeper {
             mut follower,
             mut keeper,
-        } = match keeper.transpose() {
-            Ok(Some(Some(keeper))) => keeper,
-            Ok(_) => return Ok(()),
-            Err(error) => {
-                warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
-                return Ok(());
-            }
-        };
+        } = next_hops;
         self.workers.start("routes", move |stop| {
             follower.run(stop);
             Ok(())
@@ -360,6 +363,27 @@ fn settled_machine() -> io::Result<Snapshot> {
         }
         thread::sleep(ADDRESSES_LOOK_AGAIN);
     }
+}
+
+/// Without one the program asks the kernel about every packet: slower, not wrong.
+fn next_hop_keeper(datapath: Option<&mut Datapath>) -> Option<NextHopKeeper> {
+    datapath?.next_hop_keeper().unwrap_or_else(|error| {
+        warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
+        None
+    })
+}
+
+/// The control socket is removed at the end.
+fn enter_sandbox(settings: &RelaySettings) -> Result<Option<Sandbox>, StartError> {
+    if !settings.sandbox {
+        warn!("the sandbox is off: the daemon keeps all it may do");
+        return Ok(None);
+    }
+    let directory = settings
+        .socket
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty());
+    Sandbox::enter(&[directory.unwrap_or(Path::new("."))]).map(Some)
 }
 
 /// Without forwarding the kernel's half of the slow path leads nowhere.

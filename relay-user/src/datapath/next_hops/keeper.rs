@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::NextHops;
 use super::slots::Numbers;
 use super::state::Staged;
-use crate::net::routing::{self, Event, Family, NeighbourUse, RouteWatch};
+use crate::net::routing::{Event, Family, Judge, NeighbourUse, RouteWatch};
 use crate::slowpath::poll::{STOP_CHECK, wait_readable};
 
 /// How often the kernel is told of the neighbours in use: more often than the 5 s it waits before it probes one in use
@@ -113,6 +113,7 @@ impl Paced {
 pub struct HopKeeper {
     hops: NextHops,
     program: Box<dyn Program>,
+    judge: Judge,
     neighbour_use: NeighbourUse,
     told_use: Paced,
     called_in: Paced,
@@ -127,6 +128,7 @@ impl HopKeeper {
         Ok(Self {
             hops,
             program,
+            judge: Judge::new(),
             neighbour_use: NeighbourUse::new()?,
             told_use: Paced::default(),
             called_in: Paced::default(),
@@ -213,7 +215,7 @@ impl HopKeeper {
         let Some(look) = self.hops.lock().look(family, now) else {
             return;
         };
-        let plain = routing::all_plain(family);
+        let plain = self.judge.all_plain(family);
         let pause = (now.elapsed() * LOOK_SHARE).max(LOOK_EVERY_MIN);
         self.look_at[family as usize] = Some(Instant::now() + pause);
         if let Err(error) = &plain
