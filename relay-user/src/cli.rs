@@ -130,6 +130,11 @@ pub struct RelayFlags {
     #[arg(long, value_name = "DIR")]
     pub pin_dir: Option<String>,
 
+    /// Give up what a running daemon does not use: capabilities, files, system calls.
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 1, require_equals = true)]
+    pub sandbox: Option<bool>,
+
     /// Configuration file in TOML, with the names of these flags as keys. [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

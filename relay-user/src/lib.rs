@@ -10,5 +10,6 @@ pub mod error;
 pub mod logging;
 pub mod net;
 pub mod role;
+pub mod sandbox;
 pub mod slowpath;
 pub mod status;

@@ -1,52 +1,114 @@
 //! `cargo xtask test`.
 
+mod asan;
+mod miri;
+
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::build;
 use crate::setup::{self, Need};
-use crate::sh::cargo;
+use crate::sh::{Sh, cargo};
+use crate::vm;
+
+/// What `--long` says to tests that can do more than fits into a run before every change.
+const LONG: [(&str, &str); 1] = [("ORACLE_CASES", "20000000")];
 
 /// Run all tests: units, documentation, XDP program, and networks in namespaces
 ///
 /// Needs root for the last two. Closes with the summary of nextest where it is installed, else of cargo.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Test {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Run only tests whose names contain one of these
     filter: Vec<String>,
+    /// Run the long forms of tests that have one
+    #[arg(long)]
+    long: bool,
+}
+
+/// Tests that want another kernel, another compiler or another program.
+#[derive(Subcommand)]
+enum Other {
+    Vm(vm::Matrix),
+    Asan(asan::Asan),
+    Miri(miri::Miri),
 }
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
-        setup::ensure(&[Need::Build, Need::Network])?;
-        setup::check_kernel("cargo xtask test")?;
-        let shipworm = build::shipworm(true)?;
+        match self.other {
+            None => all(&self.filter, self.long),
+            Some(Other::Vm(job)) => job.run(),
+            Some(Other::Asan(job)) => job.run(),
+            Some(Other::Miri(job)) => job.run(),
+        }
+    }
+}
 
-        // The summary of the larger part comes last, whatever became of the examples.
-        let examples = cargo("pass the examples in the documentation")
-            .args(["test", "--workspace", "--doc", "--"])
-            .args(&self.filter)
-            .run();
-        let tests = if setup::has_nextest() {
-            cargo("pass the tests")
-                .args(["nextest", "run", "--workspace"])
-                .args(&self.filter)
-        } else {
-            // Networks in namespaces disturb each other's timing when many run at once.
-            cargo("pass the tests")
-                .args([
-                    "test",
-                    "--workspace",
-                    "--no-fail-fast",
-                    "--lib",
-                    "--bins",
-                    "--tests",
-                    "--",
-                ])
-                .args(&self.filter)
-                .env("RUST_TEST_THREADS", "2")
-        };
-        tests.env("SHIPWORM_BIN", shipworm).run()?;
-        examples
+fn all(filter: &[String], long: bool) -> Result<()> {
+    setup::ensure(&[Need::Build, Need::Network])?;
+    setup::check_kernel("cargo xtask test")?;
+    let shipworm = build::shipworm(true)?;
+
+    // The summary of the larger part comes last, whatever became of the examples.
+    let examples = cargo("pass the examples in the documentation")
+        .args(["test", "--workspace", "--doc", "--"])
+        .args(filter)
+        .run();
+    let mut tests = tests(filter).env("SHIPWORM_BIN", shipworm);
+    for (key, value) in LONG.into_iter().filter(|_| long) {
+        tests = tests.env(key, value);
+    }
+    tests.run()?;
+    examples
+}
+
+fn tests(filter: &[String]) -> Sh {
+    if setup::has_nextest() {
+        return cargo("pass the tests")
+            .args(["nextest", "run", "--workspace"])
+            .args(filter);
+    }
+    // Networks in namespaces disturb each other's timing when many run at once.
+    cargo("pass the tests")
+        .args([
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--",
+        ])
+        .args(filter)
+        .env("RUST_TEST_THREADS", "2")
+}
+
+#[cfg(test)]
+mod command_line {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        test: Test,
+    }
+
+    fn parse(words: &str) -> Result<Test, clap::Error> {
+        Line::try_parse_from(words.split(' ')).map(|line| line.test)
+    }
+
+    #[test]
+    fn words_are_filters_unless_the_first_names_another_kind_of_test() {
+        let test = parse("test topology lifecycle --long").unwrap();
+        assert_eq!(test.filter, ["topology", "lifecycle"]);
+        assert!(test.long && test.other.is_none());
+        let test = parse("test asan").unwrap();
+        assert!(matches!(test.other, Some(Other::Asan(_))));
     }
 }

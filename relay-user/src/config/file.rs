@@ -61,6 +61,7 @@ fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
             "log-format" => given.log_format = Some(entry.choice()?),
             "zero-copy" => given.zero_copy = Some(entry.boolean()?),
             "pin-dir" => given.pin_dir = Some(entry.string(value::pin_dir)?),
+            "sandbox" => given.sandbox = Some(entry.boolean()?),
             key => {
                 if let Some(number) = Number::of(key) {
                     let value = entry.integer(|n| number.judge(n))?;

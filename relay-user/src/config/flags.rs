@@ -91,5 +91,6 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
             .as_deref()
             .map(|t| one("pin-dir", t, value::pin_dir))
             .transpose()?,
+        sandbox: flags.sandbox.map(sourced),
     })
 }

@@ -74,6 +74,7 @@ pub(super) struct Given {
     pub(super) log_format: Option<Sourced<LogFormat>>,
     pub(super) zero_copy: Option<Sourced<bool>>,
     pub(super) pin_dir: Option<Sourced<Option<PathBuf>>>,
+    pub(super) sandbox: Option<Sourced<bool>>,
 }
 
 impl Given {
@@ -96,6 +97,7 @@ impl Given {
             log_format: self.log_format.or(other.log_format),
             zero_copy: self.zero_copy.or(other.zero_copy),
             pin_dir: self.pin_dir.or(other.pin_dir),
+            sandbox: self.sandbox.or(other.sandbox),
         }
     }
 }

@@ -208,6 +208,13 @@ pub const KEYS: &[Key] = &[
         text: "Directory on a BPF file system in which program and peers outlive the daemon: if it dies, established peers keep \
                flowing, and the next start goes on with them. `none`: they end with it.",
     },
+    Key {
+        name: "sandbox",
+        form: "`true` or `false`",
+        default: "true",
+        text: "Give up what a running daemon does not use: it keeps `CAP_NET_ADMIN`, opens no files, starts no programs and makes \
+               no system call but those listed. `false` is for finding out whether the sandbox is in the way of something.",
+    },
 ];
 
 /// The key a wrong name was probably meant for.

@@ -104,6 +104,8 @@ pub struct RelaySettings {
     pub zero_copy: bool,
     /// Directory of a BPF file system in which program and peers outlive the daemon; `None`: they do not.
     pub pin_dir: Option<PathBuf>,
+    /// Whether the daemon gives up what it does not use.
+    pub sandbox: bool,
 }
 
 impl RelaySettings {
@@ -167,6 +169,7 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
         pin_dir: given
             .pin_dir
             .map_or_else(|| Some(PathBuf::from(DEFAULT_PIN_DIR)), |dir| dir.value),
+        sandbox: given.sandbox.is_none_or(|s| s.value),
     };
     if let Some(Sourced {
         value: bind,
@@ -256,6 +259,7 @@ mod tests {
         assert_eq!(settings.zero_copy.to_string(), default("zero-copy"));
         let pin_dir = settings.pin_dir.expect("pinned unless asked otherwise");
         assert_eq!(pin_dir.to_string_lossy(), default("pin-dir"));
+        assert_eq!(settings.sandbox.to_string(), default("sandbox"));
         assert!(settings.allow_non_global.is_empty() && default("allow-non-global") == "none");
         assert!(settings.bind.is_none() && default("bind").ends_with("port 3545"));
         assert!(settings.native_address.is_none());

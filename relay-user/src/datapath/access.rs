@@ -1,4 +1,5 @@
 //! The maps of who is served.
+#![allow(unreachable_pub, reason = "public for rigs alone")]
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};

@@ -145,6 +145,9 @@ impl Datapath {
         };
         let refuse = |error| refusal::attach(port, driver, self.mode, &error);
         let program = relay_program(&mut self.ebpf)?;
+        if let Some(pins) = &mut self.pins {
+            pins.will_link(port.index);
+        }
         let pins = self.pins.as_ref();
         if let Some(pins) = pins.filter(|pins| pins.has_link(port.index)) {
             let path = pins.link(port.index);

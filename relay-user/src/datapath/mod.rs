@@ -62,6 +62,7 @@ pub use object::{GENERATOR, RIG, WRAP, YARDSTICK};
 pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use pins::{DEFAULT_PIN_DIR, Pins};
 pub use readers::{CounterReader, ProbeEvents};
+pub use requirements::{kernel_version, lift_locked_memory_limit};
 pub use settings::{Mode, Secrets, Settings};
 pub use staged_peers::StagedPeers;
 
@@ -186,8 +187,8 @@ impl Datapath {
 
     /// Call it when every port is attached, before next hops are kept: ports that are no longer named lose the program of a daemon
     /// before, and its next hops, of which this one knows nothing, are forgotten by the peers.
-    pub fn settle(&self) {
-        if let Some(pins) = &self.pins {
+    pub fn settle(&mut self) {
+        if let Some(pins) = &mut self.pins {
             let ports: Vec<u32> = self.attached.iter().map(|a| a.port.ifindex).collect();
             pins.forget_links_but(&ports);
         }

@@ -41,6 +41,8 @@ const MAPS: [&str; 3] = [maps::PEERS, maps::COUNTERS, maps::SUCCESSION];
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
+    /// Ports that have a link there. When it is time to remove them the directory can no longer be read.
+    linked: Vec<u32>,
     temporary: bool,
 }
 
@@ -61,6 +63,7 @@ impl Pins {
         remove_dead_siblings(base, &directory);
         make_directory(&directory)?;
         Ok(Self {
+            linked: links_in(&directory).map(|(_, ifindex)| ifindex).collect(),
             directory,
             temporary: true,
         })
@@ -105,6 +108,13 @@ impl Pins {
         self.directory.join(format!("{LINK}{ifindex}"))
     }
 
+    /// There will be a link on that port.
+    pub(super) fn will_link(&mut self, ifindex: u32) {
+        if !self.linked.contains(&ifindex) {
+            self.linked.push(ifindex);
+        }
+    }
+
     /// Whether the program of a daemon before is still on the port of that index.
     pub(super) fn has_link(&self, ifindex: u32) -> bool {
         let link = self.link(ifindex);
@@ -113,7 +123,7 @@ impl Pins {
 
     /// Whether any program of a daemon before is on a port.
     pub(super) fn has_links(&self) -> bool {
-        self.links().any(|(_, ifindex)| self.has_link(ifindex))
+        self.linked.iter().any(|ifindex| self.has_link(*ifindex))
     }
 
     /// Removes the files of the maps. Programs that run keep the maps themselves.
@@ -124,27 +134,24 @@ impl Pins {
     }
 
     /// Takes the program off every port but those of which the indexes are `kept`.
-    pub(super) fn forget_links_but(&self, kept: &[u32]) {
-        for (path, ifindex) in self.links() {
-            if !kept.contains(&ifindex) {
-                info!(
-                    ifindex,
-                    "taking the program of the relay before off this port"
-                );
-                remove(&path);
-            }
+    pub(super) fn forget_links_but(&mut self, kept: &[u32]) {
+        let linked = std::mem::take(&mut self.linked);
+        let (kept, gone): (Vec<u32>, Vec<u32>) = linked
+            .into_iter()
+            .partition(|ifindex| kept.contains(ifindex));
+        for ifindex in gone {
+            remove(&self.link(ifindex));
         }
-    }
-
-    fn links(&self) -> impl Iterator<Item = (PathBuf, u32)> {
-        links_in(&self.directory)
+        self.linked = kept;
     }
 }
 
 impl Drop for Pins {
     fn drop(&mut self) {
         if self.temporary {
-            remove_all(&self.directory);
+            self.forget_links_but(&[]);
+            self.forget_maps();
+            remove_directories(&self.directory);
         }
     }
 }
@@ -203,7 +210,11 @@ fn remove_all(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         remove(&entry.path());
     }
-    // Others may have their relays beside it.
+    remove_directories(directory);
+}
+
+/// The directory of a relay, and the one around it unless others have their relays there.
+fn remove_directories(directory: &Path) {
     let _ = fs::remove_dir(directory);
     if let Some(base) = directory.parent() {
         let _ = fs::remove_dir(base);

@@ -21,8 +21,7 @@ pub(super) const BECOME_ROOT: &str =
 
 /// Refuses a machine the program cannot run on.
 pub(super) fn check(mode: Mode) -> Result<(), StartError> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    check_kernel(mode, release.trim())?;
+    check_kernel(mode, release().trim())?;
     match missing_capability() {
         Some(capability) => Err(StartError::new(
             "--datapath",
@@ -32,6 +31,16 @@ pub(super) fn check(mode: Mode) -> Result<(), StartError> {
         )),
         None => Ok(()),
     }
+}
+
+/// As `uname -r` gives it.
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+}
+
+/// Version of the kernel that runs: the first two numbers.
+pub fn kernel_version() -> Option<(u32, u32)> {
+    version(&release())
 }
 
 /// A release that cannot be read is not refused: the kernel itself will say what it lacks.
@@ -63,7 +72,7 @@ pub(super) fn missing_capability() -> Option<Capability> {
 
 /// Packet buffers of `AF_XDP` sockets are locked memory, which is limited unless root lifts it. Where
 /// that is refused, opening the socket will say so.
-pub(super) fn lift_locked_memory_limit() {
+pub fn lift_locked_memory_limit() {
     let unlimited = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,13 +18,14 @@ use super::memory;
 use super::running::{End, Running};
 use super::status_desk::{self, StatusDesk};
 use super::succession::{self, Place};
-use super::workers::{Ended, Workers};
+use super::workers::{Ended, Haste, Workers};
 use crate::cli::{EXIT_CANNOT_START, EXIT_FAILED};
 use crate::config::{self, InterfaceInfo, RelaySettings, peer_table_bytes};
 use crate::control::{self, Ask, Server};
-use crate::datapath::{Datapath, StagedPeers};
+use crate::datapath::{Datapath, NextHopKeeper, StagedPeers, lift_locked_memory_limit};
 use crate::error::StartError;
 use crate::net::Snapshot;
+use crate::sandbox::Sandbox;
 use crate::slowpath::engine::Outlets;
 use crate::slowpath::icmp6::ErrorSocket;
 use crate::slowpath::shards::SlowPath;
@@ -82,6 +84,7 @@ impl From<StartError> for RunError {
 /// What keeps it from starting, or ends it.
 pub fn run(settings: RelaySettings, take_over: bool) -> Result<(), RunError> {
     memory::share_arena();
+    lift_locked_memory_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -180,6 +183,11 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
         })
         .collect::<Result<_, StartError>>()?;
     let slow = Arc::new(SlowPath::new(relays, store, &outlets, watches));
+    let keeper = next_hop_keeper(fast.datapath.as_mut());
+    let haste = Haste::begin();
+    let pins = fast.datapath.as_ref().and_then(Datapath::pinned_in);
+    let sandbox = enter_sandbox(&settings, pins)?;
+    warnings.extend(sandbox.as_ref().and_then(|s| s.weakness.clone()));
     let (asks, asked) = control::asks();
     let desk = StatusDesk {
         started: Instant::now(),
@@ -209,8 +217,9 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
     };
     running.set_own_ipv4(&snapshot);
     running
-        .start_workers(fast.punts, shards, receiver)
+        .start_workers(fast.punts, shards, receiver, keeper)
         .and_then(|()| {
+            drop(haste);
             // Ends by itself when the control socket is closed.
             let thread = thread::Builder::new().name("status".into());
             thread.spawn(move || desk.run(asked)).map(drop)
@@ -218,6 +227,7 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
         .map_err(|error| no_thread(&error))?;
     memory::settle();
     running.open_up()?;
+    sandbox.map_or(Ok(()), Sandbox::seal)?;
     Ok(Started {
         running,
         server,
@@ -263,6 +273,37 @@ fn settled_machine() -> io::Result<Snapshot> {
         }
         thread::sleep(ADDRESSES_LOOK_AGAIN);
     }
+}
+
+/// Without one the program asks the kernel about every packet: slower, not wrong.
+fn next_hop_keeper(datapath: Option<&mut Datapath>) -> Option<NextHopKeeper> {
+    datapath?.next_hop_keeper().unwrap_or_else(|error| {
+        warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
+        None
+    })
+}
+
+/// The control socket and the pins are removed at the end.
+fn enter_sandbox(
+    settings: &RelaySettings,
+    pins: Option<&Path>,
+) -> Result<Option<Sandbox>, StartError> {
+    if !settings.sandbox {
+        warn!("the sandbox is off: the daemon keeps all it may do");
+        return Ok(None);
+    }
+    let socket = settings
+        .socket
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let files_in: Vec<&Path> = std::iter::once(socket).chain(pins).collect();
+    // The directory of the pins and the one around it, when they are empty.
+    let directories_in: Vec<&Path> = pins
+        .iter()
+        .flat_map(|pins| pins.ancestors().skip(1).take(2))
+        .collect();
+    Sandbox::enter(&files_in, &directories_in).map(Some)
 }
 
 /// Without forwarding the kernel's half of the slow path leads nowhere.

@@ -61,6 +61,7 @@ impl Running {
         punts: Vec<PuntSocket>,
         shards: usize,
         receiver: ServiceSocket,
+        keeper: Option<NextHopKeeper>,
     ) -> io::Result<()> {
         for (worker, sockets) in share(punts, shards).into_iter().enumerate() {
             let slow = Arc::clone(&self.slow);
@@ -75,7 +76,9 @@ impl Running {
                 front_ends::probes(events, &slow, stop)
             })?;
         }
-        self.start_next_hops()?;
+        if let Some(keeper) = keeper {
+            self.start_next_hops(keeper)?;
+        }
         let slow = Arc::clone(&self.slow);
         self.workers.start("service", move |stop| {
             front_ends::service_socket(&receiver, &slow, stop)
@@ -88,20 +91,11 @@ impl Running {
             .start("timer", move |stop| slow.keep_time(stop))
     }
 
-    /// Without them the program asks the kernel about every packet: slower, not wrong.
-    fn start_next_hops(&mut self) -> io::Result<()> {
-        let keeper = self.datapath.as_mut().map(Datapath::next_hop_keeper);
+    fn start_next_hops(&mut self, next_hops: NextHopKeeper) -> io::Result<()> {
         let NextHopKeeper {
             mut follower,
             mut keeper,
-        } = match keeper.transpose() {
-            Ok(Some(Some(keeper))) => keeper,
-            Ok(_) => return Ok(()),
-            Err(error) => {
-                warn!(%error, "the fast path asks for the route of every packet: next hops cannot be kept");
-                return Ok(());
-            }
-        };
+        } = next_hops;
         self.workers.start("routes", move |stop| {
             follower.run(stop);
             Ok(())

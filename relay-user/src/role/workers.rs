@@ -55,7 +55,6 @@ impl Workers {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                go_before_others();
                 // Taken whole: it must be dropped by this thread, whatever `work` does.
                 let mut failure = failure;
                 if work(&stop).is_ok() {
@@ -82,14 +81,34 @@ impl Drop for Workers {
     }
 }
 
-/// Raises the calling thread's priority; without `CAP_SYS_NICE` it keeps the one it has.
-fn go_before_others() {
-    // SAFETY: the call takes plain numbers; 0 is the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
-        debug!(
-            error = %io::Error::last_os_error(),
-            "the slow path runs at ordinary priority"
-        );
+/// As long as it lives, the calling thread goes before others, and those it starts will for good: they may have no right
+/// to raise themselves. Without `CAP_SYS_NICE` nothing changes.
+#[derive(Debug)]
+pub(super) struct Haste {
+    before: libc::c_int,
+}
+
+impl Haste {
+    pub(super) fn begin() -> Self {
+        // SAFETY: both calls take plain numbers; 0 is the calling thread, which exists.
+        let (before, raised) = unsafe {
+            let before = libc::getpriority(libc::PRIO_PROCESS, 0);
+            (before, libc::setpriority(libc::PRIO_PROCESS, 0, NICE))
+        };
+        if raised != 0 {
+            debug!(
+                error = %io::Error::last_os_error(),
+                "the slow path runs at ordinary priority"
+            );
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Haste {
+    fn drop(&mut self) {
+        // SAFETY: the call takes plain numbers; 0 is the calling thread.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.before) };
     }
 }
 

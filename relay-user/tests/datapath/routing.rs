@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use relay_user::net::routing::{
-    Event, Families, Family, Neighbour, NeighbourUse, RouteWatch, all_plain,
+    Event, Families, Family, Judge, Neighbour, NeighbourUse, RouteWatch,
 };
 
 use crate::cable::{PORT_MAC, in_namespace, ip, lay_cable, port, wait_for};
@@ -201,9 +201,9 @@ fn a_look_finds_every_route_and_rule_that_is_not_plain() {
             ("-6 rule add from 2001:db8:7::/48 table 7", Ipv6, false),
             ("-6 rule add ipproto udp table 7", Ipv6, false),
         ] {
-            assert!(all_plain(family).unwrap(), "before {what}");
+            assert!(Judge::new().all_plain(family).unwrap(), "before {what}");
             ip(what);
-            assert_eq!(all_plain(family).unwrap(), plain, "{what}");
+            assert_eq!(Judge::new().all_plain(family).unwrap(), plain, "{what}");
             ip(&what.replace(" add ", " del "));
         }
     });
@@ -214,9 +214,12 @@ fn multipath_routes_are_not_plain_when_they_pass_over_failed_neighbours() {
     in_namespace(|| {
         connected();
         ip("route add 192.0.2.0/24 nexthop via 203.0.113.19 nexthop via 203.0.113.20");
-        assert!(all_plain(Family::Ipv4).unwrap());
-        std::fs::write("/proc/sys/net/ipv4/fib_multipath_use_neigh", "1").unwrap();
-        assert!(!all_plain(Family::Ipv4).unwrap());
+        let judge = Judge::new();
+        assert!(judge.all_plain(Family::Ipv4).unwrap());
+        for (setting, plain) in [("1", false), ("0", true)] {
+            std::fs::write("/proc/sys/net/ipv4/fib_multipath_use_neigh", setting).unwrap();
+            assert_eq!(judge.all_plain(Family::Ipv4).unwrap(), plain);
+        }
     });
 }
 
@@ -228,9 +231,9 @@ fn groups_of_next_hop_objects_are_not_plain() {
         ip("nexthop add id 2 via 203.0.113.20 dev port0");
         ip("nexthop add id 9 group 1/2");
         ip("route add 192.0.2.0/25 nhid 1");
-        assert!(all_plain(Family::Ipv4).unwrap());
+        assert!(Judge::new().all_plain(Family::Ipv4).unwrap());
         ip("route add 192.0.2.128/25 nhid 9");
-        assert!(!all_plain(Family::Ipv4).unwrap());
+        assert!(!Judge::new().all_plain(Family::Ipv4).unwrap());
     });
 }
 

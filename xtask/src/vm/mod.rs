@@ -9,10 +9,13 @@
 
 mod boot;
 mod image;
+mod matrix;
 mod modules;
 mod packages;
 mod protocol;
 mod report;
+
+pub(crate) use self::matrix::Matrix;
 
 use std::path::PathBuf;
 use std::time::Duration;

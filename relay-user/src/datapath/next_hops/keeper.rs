@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::NextHops;
 use super::slots::Numbers;
 use super::state::Staged;
-use crate::net::routing::{self, Event, Family, NeighbourUse, RouteWatch};
+use crate::net::routing::{Event, Family, Judge, NeighbourUse, RouteWatch};
 use crate::slowpath::clock;
 use crate::slowpath::poll::{STOP_CHECK, wait_readable};
 
@@ -117,6 +117,7 @@ impl Paced {
 pub struct HopKeeper {
     hops: NextHops,
     program: Box<dyn Program>,
+    judge: Judge,
     neighbour_use: NeighbourUse,
     told_use: Paced,
     called_in: Paced,
@@ -131,6 +132,7 @@ impl HopKeeper {
         Ok(Self {
             hops,
             program,
+            judge: Judge::new(),
             neighbour_use: NeighbourUse::new()?,
             told_use: Paced::default(),
             called_in: Paced::default(),
@@ -217,7 +219,7 @@ impl HopKeeper {
         let Some(look) = self.hops.lock().look(family, now) else {
             return;
         };
-        let plain = routing::all_plain(family);
+        let plain = self.judge.all_plain(family);
         let pause = (now.elapsed() * LOOK_SHARE).max(LOOK_EVERY_MIN);
         self.look_at[family as usize] = Some(Instant::now() + pause);
         if let Err(error) = &plain

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use relay_common::{AF_INET, AF_INET6};
 
 use super::message::Message;
-use super::route;
+use super::route::{self, Judge};
 
 /// A family of addresses, and of the routes to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,15 +130,15 @@ const VALID: u16 =
 
 impl Event {
     /// Reads a message. `None` if it says nothing about routes.
-    pub(super) fn read(message: &Message<'_>) -> Option<Self> {
+    pub(super) fn read(message: &Message<'_>, judge: &Judge) -> Option<Self> {
         match message.kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => Self::link(message),
             libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => Self::neighbour(message),
             libc::RTM_NEWROUTE | libc::RTM_NEWRULE => {
-                route::is_plain(message).and_then(|plain| Self::routes(message, plain))
+                route::is_plain(message, judge).and_then(|plain| Self::routes(message, plain))
             }
             libc::RTM_DELROUTE => {
-                route::is_plain(message).and_then(|_| Self::routes(message, true))
+                route::is_plain(message, judge).and_then(|_| Self::routes(message, true))
             }
             // An address takes routes with it of which the kernel does not tell.
             libc::RTM_DELRULE | libc::RTM_DELADDR => Self::routes(message, true),

@@ -1,7 +1,7 @@
 //! The kernel's routes, as far as keeping its answers depends on them: what has changed, and whether an answer
 //! may be kept at all.
 //!
-//! [`RouteWatch`] tells of every change as an [`Event`]; [`all_plain`] looks at everything there is. Routes
+//! [`RouteWatch`] tells of every change as an [`Event`]; [`Judge::all_plain`] looks at everything there is. Routes
 //! themselves are never copied: whoever wants one asks the kernel.
 //!
 //! An answer is kept by what identifies a packet's destination, so it may be kept only while the kernel decides by
@@ -24,17 +24,20 @@ use std::io;
 
 pub use event::{Event, Families, Family, Link, Neighbour};
 pub use request::NeighbourUse;
+pub use route::Judge;
 pub use watch::RouteWatch;
 
-/// Whether every rule and every route of `family` is plain, by a look at all of them. Ends at the first that is not.
-///
-/// # Errors
-/// The kernel's refusal, and [`io::ErrorKind::Interrupted`] when something changed meanwhile and may have been missed.
-pub fn all_plain(family: Family) -> io::Result<bool> {
-    let all = |kind| {
-        request::dump(kind, family.number(), |message| {
-            route::is_plain(message).unwrap_or(true)
-        })
-    };
-    Ok(all(libc::RTM_GETRULE)? && all(libc::RTM_GETROUTE)?)
+impl Judge {
+    /// Whether every rule and every route of `family` is plain, by a look at all of them. Ends at the first that is not.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and [`io::ErrorKind::Interrupted`] when something changed meanwhile and may have been missed.
+    pub fn all_plain(&self, family: Family) -> io::Result<bool> {
+        let all = |kind| {
+            request::dump(kind, family.number(), |message| {
+                route::is_plain(message, self).unwrap_or(true)
+            })
+        };
+        Ok(all(libc::RTM_GETRULE)? && all(libc::RTM_GETROUTE)?)
+    }
 }

@@ -1,6 +1,7 @@
 //! Whether a route or a rule is plain: whether the kernel decides by nothing but what answers are kept by.
 
-use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 use super::Family;
 use super::message::Message;
@@ -16,15 +17,44 @@ const FRA_DPORT_RANGE: u16 = 24;
 const FRA_SPORT_MASK: u16 = 28;
 const FRA_DPORT_MASK: u16 = 29;
 
+/// Decides what is plain, in the network namespace it was made in.
+#[derive(Debug)]
+pub struct Judge {
+    /// Opened once: a daemon that runs opens no files. Where it is missing, paths do not ask for neighbours.
+    multipath_uses_neighbours: Option<File>,
+}
+
+impl Judge {
+    /// For the network namespace of the calling thread.
+    pub fn new() -> Self {
+        Self {
+            multipath_uses_neighbours: File::open(MULTIPATH_USES_NEIGHBOURS).ok(),
+        }
+    }
+
+    /// The setting may change at any time.
+    fn multipath_uses_neighbours(&self) -> bool {
+        let mut digit = [0];
+        let setting = self.multipath_uses_neighbours.as_ref();
+        setting.is_some_and(|file| matches!(file.read_at(&mut digit, 0), Ok(1)) && digit != *b"0")
+    }
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Whether the route or rule in `message` is plain. `None`: it has no part in forwarding, being of another family or a
 /// cached one.
-pub(super) fn is_plain(message: &Message<'_>) -> Option<bool> {
+pub(super) fn is_plain(message: &Message<'_>, judge: &Judge) -> Option<bool> {
     let family = message.family()?;
     match message.kind {
         libc::RTM_NEWRULE | libc::RTM_DELRULE => Some(is_plain_rule(family, message)),
         _ => {
             let flags = message.u32_at(8).unwrap_or(0);
-            (flags & libc::RTM_F_CLONED == 0).then(|| is_plain_route(family, message))
+            (flags & libc::RTM_F_CLONED == 0).then(|| is_plain_route(family, message, judge))
         }
     }
 }
@@ -45,7 +75,7 @@ fn is_plain_rule(family: Family, message: &Message<'_>) -> bool {
 }
 
 /// `struct rtmsg`.
-fn is_plain_route(family: Family, message: &Message<'_>) -> bool {
+fn is_plain_route(family: Family, message: &Message<'_>, judge: &Judge) -> bool {
     let has = |kind| message.attribute(kind).is_some();
     let paths_are_known = !has(RTA_NH_ID) || has(libc::RTA_OIF) || has(libc::RTA_MULTIPATH);
     let is_multipath = has(libc::RTA_MULTIPATH);
@@ -54,7 +84,8 @@ fn is_plain_route(family: Family, message: &Message<'_>) -> bool {
         // groups of next-hop objects always do.
         Family::Ipv4 => {
             let looks_at_tos = message.u8_at(3) != Some(0);
-            let asks_neighbours = is_multipath && (has(RTA_NH_ID) || multipath_uses_neighbours());
+            let asks_neighbours =
+                is_multipath && (has(RTA_NH_ID) || judge.multipath_uses_neighbours());
             !looks_at_tos && paths_are_known && !asks_neighbours
         }
         Family::Ipv6 => {
@@ -70,10 +101,6 @@ fn expires(message: &Message<'_>) -> bool {
         .attribute(libc::RTA_CACHEINFO)
         .and_then(|info| info.get(8..12))
         .is_some_and(|expires| expires != [0; 4])
-}
-
-fn multipath_uses_neighbours() -> bool {
-    fs::read_to_string(MULTIPATH_USES_NEIGHBOURS).is_ok_and(|value| value.trim() != "0")
 }
 
 #[cfg(test)]
@@ -95,7 +122,10 @@ mod tests {
     fn judged(kind: u16, fixed: [u8; 12], attributes: &[u16]) -> Option<bool> {
         let attributes: Vec<_> = attributes.iter().map(|a| attribute(*a, &[1; 4])).collect();
         let datagram = datagram(kind, &fixed, &attributes);
-        is_plain(&Message::all(&datagram).next().unwrap().unwrap())
+        is_plain(
+            &Message::all(&datagram).next().unwrap().unwrap(),
+            &Judge::new(),
+        )
     }
 
     fn rule(family: u8, attributes: &[u16]) -> Option<bool> {
@@ -180,7 +210,7 @@ mod tests {
             let attributes = [attribute(libc::RTA_CACHEINFO, &info)];
             let datagram = datagram(libc::RTM_NEWROUTE, &fixed, &attributes);
             let message = Message::all(&datagram).next().unwrap().unwrap();
-            assert_eq!(is_plain(&message), Some(plain));
+            assert_eq!(is_plain(&message, &Judge::new()), Some(plain));
         }
     }
 

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::Event;
 use super::message::Message;
 use super::request::dump;
+use super::{Event, Judge};
 
 /// More than any datagram of rtnetlink: dumps come in 32 KiB at most, events in less.
 pub(super) const DATAGRAM_MAX: usize = 1 << 16;
@@ -35,6 +35,7 @@ const GROUPS: [libc::c_uint; 11] = [
 #[derive(Debug)]
 pub struct RouteWatch {
     socket: Socket,
+    judge: Judge,
     datagram: Vec<u8>,
     read: VecDeque<Event>,
 }
@@ -53,6 +54,7 @@ impl RouteWatch {
         make_room(&socket)?;
         let mut watch = Self {
             socket,
+            judge: Judge::new(),
             datagram: Vec::with_capacity(DATAGRAM_MAX),
             read: VecDeque::new(),
         };
@@ -83,7 +85,8 @@ impl RouteWatch {
     /// Whether all of the datagram could be read.
     fn take_in(&mut self) -> bool {
         Message::all(&self.datagram).all(|message| {
-            let message = message.inspect(|message| self.read.extend(Event::read(message)));
+            let message =
+                message.inspect(|message| self.read.extend(Event::read(message, &self.judge)));
             message.is_ok()
         })
     }
@@ -98,7 +101,7 @@ impl RouteWatch {
         for kind in [libc::RTM_GETLINK, libc::RTM_GETNEIGH] {
             // One that a change hid is told of by that change.
             match dump(kind, 0, |message| {
-                self.read.extend(Event::read(message));
+                self.read.extend(Event::read(message, &self.judge));
                 true
             }) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

@@ -6,7 +6,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 fn read(kind: u16, fixed: &[u8], attributes: &[Vec<u8>]) -> Option<Event> {
     let datagram = datagram(kind, fixed, attributes);
     let message = Message::all(&datagram).next().unwrap().unwrap();
-    Event::read(&message)
+    Event::read(&message, &Judge::new())
 }
 
 /// `struct ifinfomsg` of link 3 with those flags.
