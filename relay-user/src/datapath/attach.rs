@@ -145,11 +145,8 @@ impl Datapath {
         };
         let refuse = |error| refusal::attach(port, driver, self.mode, &error);
         let program = relay_program(&mut self.ebpf)?;
-        if let Some(pins) = &mut self.pins {
-            pins.will_link(port.index);
-        }
-        let pins = self.pins.as_ref();
-        if let Some(pins) = pins.filter(|pins| pins.has_link(port.index)) {
+        let pins = self.pins.as_mut();
+        if let Some(pins) = pins.as_ref().filter(|pins| pins.has_link(port.index)) {
             let path = pins.link(port.index);
             let link = left_link(&path).map_err(|error| cannot_pin(&path, &error))?;
             let id = program.attach_to_link(link).map_err(refuse)?;
@@ -162,7 +159,10 @@ impl Datapath {
         match pins {
             Some(pins) => {
                 let path = pins.link(port.index);
-                pin(link, &path).map_err(|error| cannot_pin(&path, error.as_ref()))
+                let link = pin(link, &path).map_err(|error| cannot_pin(&path, error.as_ref()))?;
+                pins.note_link(port.index)
+                    .map_err(|error| cannot_pin(&path, &error))?;
+                Ok(link)
             }
             None => Ok(link),
         }

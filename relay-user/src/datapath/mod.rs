@@ -16,6 +16,7 @@
 
 mod access;
 mod attach;
+mod bpf_call;
 mod bpf_peers;
 mod clock;
 mod memory_peers;
@@ -41,12 +42,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
-use std::sync::Arc;
 
-use aya::maps::{Array, DevMap, MapData, PerCpuArray, RingBuf, XskMap};
+use aya::maps::{Array, DevMap, Map, MapData, RingBuf, XskMap};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use relay_common::{Counter, Egress, Port, RelayConfig, Succession, TableShape, maps};
+use relay_common::{Egress, Port, RelayConfig, Succession, TableShape, maps};
 use tracing::{info, warn};
 
 #[cfg(feature = "rig")]
@@ -94,7 +94,7 @@ pub struct Datapath {
 
 struct Maps {
     peers: BpfPeers,
-    counters: Arc<PerCpuArray<MapData, Pod<Counter>>>,
+    counters: CounterReader,
     ports: Array<MapData, Pod<Port>>,
     egress: BpfHash<u32, Pod<Egress>>,
     devices: DevMap<MapData>,
@@ -217,7 +217,7 @@ impl Datapath {
 
     /// A handle on the fast path's counters.
     pub fn counters(&self) -> CounterReader {
-        CounterReader::new(Arc::clone(&self.maps.counters))
+        self.maps.counters.clone()
     }
 
     /// The reader of probe requests; `None` from the second call on, for there is one ring.
@@ -326,7 +326,8 @@ impl Maps {
         Ok(Self {
             peers: BpfPeers::new(peers, shape, max_peers)
                 .map_err(|error| StartError::new("map", maps::PEERS, error.to_string(), ""))?,
-            counters: Arc::new(take_map(ebpf, maps::COUNTERS)?),
+            counters: CounterReader::new(take_any_map(ebpf, maps::COUNTERS)?)
+                .map_err(|error| StartError::new("map", maps::COUNTERS, error.to_string(), ""))?,
             ports: take_map(ebpf, maps::PORTS)?,
             egress: take_map(ebpf, maps::EGRESS)?,
             devices: take_map(ebpf, maps::DEVICES)?,
@@ -388,10 +389,13 @@ fn take_map<M>(ebpf: &mut Ebpf, name: &str) -> Result<M, StartError>
 where
     M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
-    let map = ebpf
-        .take_map(name)
-        .ok_or_else(|| broken_build("map", name, "not in the embedded object"))?;
-    M::try_from(map).map_err(|error| broken_build("map", name, error.to_string()))
+    M::try_from(take_any_map(ebpf, name)?)
+        .map_err(|error| broken_build("map", name, error.to_string()))
+}
+
+fn take_any_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, StartError> {
+    ebpf.take_map(name)
+        .ok_or_else(|| broken_build("map", name, "not in the embedded object"))
 }
 
 /// Makes `map`, which holds `known`, hold `wanted`.

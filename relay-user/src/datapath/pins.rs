@@ -13,15 +13,16 @@
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData};
 use relay_common::{LAYOUT, Succession, maps};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::bpf_call::bpf;
 use super::pod::Pod;
 
 /// Where relays keep their pins when nothing else is asked for.
@@ -41,9 +42,28 @@ const MAPS: [&str; 3] = [maps::PEERS, maps::COUNTERS, maps::SUCCESSION];
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
-    /// Ports that have a link there. When it is time to remove them the directory can no longer be read.
-    linked: Vec<u32>,
+    /// The links there. When it is time to remove them the directory can no longer be read.
+    links: Vec<Pinned>,
     temporary: bool,
+}
+
+/// A pinned link.
+#[derive(Debug)]
+struct Pinned {
+    ifindex: u32,
+    handle: OwnedFd,
+}
+
+impl Pinned {
+    /// Takes the program off the port now. Without that it stays there for a moment after the last file and descriptor are gone.
+    fn detach(&self) {
+        const BPF_LINK_DETACH: libc::c_long = 34;
+        let link = self.handle.as_raw_fd();
+        // SAFETY: the attribute is a descriptor.
+        if let Err(error) = unsafe { bpf(BPF_LINK_DETACH, &link) } {
+            debug!(ifindex = self.ifindex, %error, "the port is gone");
+        }
+    }
 }
 
 impl Pins {
@@ -63,7 +83,12 @@ impl Pins {
         remove_dead_siblings(base, &directory);
         make_directory(&directory)?;
         Ok(Self {
-            linked: links_in(&directory).map(|(_, ifindex)| ifindex).collect(),
+            links: links_in(&directory)
+                .filter_map(|(path, ifindex)| {
+                    let handle = open(&path).ok()?;
+                    Some(Pinned { ifindex, handle })
+                })
+                .collect(),
             directory,
             temporary: true,
         })
@@ -108,11 +133,15 @@ impl Pins {
         self.directory.join(format!("{LINK}{ifindex}"))
     }
 
-    /// There will be a link on that port.
-    pub(super) fn will_link(&mut self, ifindex: u32) {
-        if !self.linked.contains(&ifindex) {
-            self.linked.push(ifindex);
-        }
+    /// There is a link on that port now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn note_link(&mut self, ifindex: u32) -> io::Result<()> {
+        let handle = open(&self.link(ifindex))?;
+        self.links.retain(|link| link.ifindex != ifindex);
+        self.links.push(Pinned { ifindex, handle });
+        Ok(())
     }
 
     /// Whether the program of a daemon before is still on the port of that index.
@@ -123,7 +152,7 @@ impl Pins {
 
     /// Whether any program of a daemon before is on a port.
     pub(super) fn has_links(&self) -> bool {
-        self.linked.iter().any(|ifindex| self.has_link(*ifindex))
+        self.links.iter().any(|link| self.has_link(link.ifindex))
     }
 
     /// Removes the files of the maps. Programs that run keep the maps themselves.
@@ -135,14 +164,13 @@ impl Pins {
 
     /// Takes the program off every port but those of which the indexes are `kept`.
     pub(super) fn forget_links_but(&mut self, kept: &[u32]) {
-        let linked = std::mem::take(&mut self.linked);
-        let (kept, gone): (Vec<u32>, Vec<u32>) = linked
-            .into_iter()
-            .partition(|ifindex| kept.contains(ifindex));
-        for ifindex in gone {
-            remove(&self.link(ifindex));
+        for gone in self
+            .links
+            .extract_if(.., |link| !kept.contains(&link.ifindex))
+        {
+            gone.detach();
+            remove(&self.directory.join(format!("{LINK}{}", gone.ifindex)));
         }
-        self.linked = kept;
     }
 }
 
@@ -252,7 +280,7 @@ fn port_of(link: &Path) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("not a link of an XDP program"))
 }
 
-/// Opens what is pinned at `path` (`BPF_OBJ_GET`).
+/// Opens what is pinned at `path`.
 fn open(path: &Path) -> io::Result<OwnedFd> {
     const BPF_OBJ_GET: libc::c_long = 7;
     /// The first members of `union bpf_attr` for that command.
@@ -268,12 +296,8 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
         fd: 0,
         flags: 0,
     };
-    // SAFETY: the attribute is as long as said and points to a string that ends in zero; both outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const get, size_of::<Get>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the path ends in zero and outlives the call.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &get) }?;
     // SAFETY: a new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

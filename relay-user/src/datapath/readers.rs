@@ -5,20 +5,54 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
+use aya::util::nr_cpus;
 use relay_common::{Counter, PeerKey, Reason};
 
-use super::pod::Pod;
+use super::bpf_call::bpf;
 
 /// Reads the fast path's counters.
 #[derive(Clone)]
 pub struct CounterReader {
-    counters: Arc<PerCpuArray<MapData, Pod<Counter>>>,
+    map: Arc<MapData>,
+    /// Known from the start: where the kernel says it is a file, and a daemon that runs opens none.
+    cpus: usize,
 }
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+
+/// Its part of `union bpf_attr`.
+#[repr(C)]
+struct Lookup {
+    map_fd: u32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The kernel gives the values of all CPUs one after the other, each at a multiple of 8 bytes.
+const _: () = assert!(size_of::<Counter>().is_multiple_of(8));
+
 impl CounterReader {
-    pub(super) fn new(counters: Arc<PerCpuArray<MapData, Pod<Counter>>>) -> Self {
-        Self { counters }
+    /// Of the program's map of counters.
+    ///
+    /// # Errors
+    /// It is none, or the kernel does not say how many CPUs there may be.
+    pub(super) fn new(map: Map) -> io::Result<Self> {
+        let Map::PerCpuArray(map) = map else {
+            return Err(io::Error::other("not an array for each CPU"));
+        };
+        let info = map.info().map_err(io::Error::other)?;
+        if info.value_size() as usize != size_of::<Counter>() {
+            return Err(io::Error::other("not an array of counters"));
+        }
+        let cpus =
+            nr_cpus().map_err(|(file, error)| io::Error::other(format!("{file}: {error}")))?;
+        Ok(Self {
+            map: Arc::new(map),
+            cpus,
+        })
     }
 
     /// Packets and bytes by [`Reason`], summed over all CPUs. Reasons are read one after the
@@ -28,17 +62,28 @@ impl CounterReader {
     /// The kernel's refusal to read the map.
     pub fn read(&self) -> io::Result<[Counter; Reason::COUNT]> {
         let mut sums = [Counter::default(); Reason::COUNT];
+        let mut by_cpu = vec![Counter::default(); self.cpus];
         for (reason, sum) in Reason::ALL.iter().zip(&mut sums) {
-            let by_cpu = self
-                .counters
-                .get(&(*reason as u32), 0)
-                .map_err(io::Error::other)?;
-            for Pod(counter) in by_cpu.iter() {
+            self.look_up(*reason as u32, &mut by_cpu)?;
+            for counter in &by_cpu {
                 sum.packets += counter.packets;
                 sum.bytes += counter.bytes;
             }
         }
         Ok(sums)
+    }
+
+    /// Fills `by_cpu`, which has a place for every CPU.
+    fn look_up(&self, index: u32, by_cpu: &mut [Counter]) -> io::Result<()> {
+        let lookup = Lookup {
+            map_fd: self.map.fd().as_fd().as_raw_fd().cast_unsigned(),
+            reserved: 0,
+            key: (&raw const index) as u64,
+            value: by_cpu.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads an index and writes a counter for every CPU, for which all bits are valid.
+        unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &lookup) }.map(drop)
     }
 }
 

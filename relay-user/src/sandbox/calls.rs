@@ -113,8 +113,9 @@ const IOCTLS: [c_ulong; 4] = [
     libc::TUNSETPERSIST,
 ];
 
-/// Commands of `bpf` (`enum bpf_cmd`) on maps there are: look up, update, delete, next key, and batches of these.
-const BPF_COMMANDS: [u64; 8] = [1, 2, 3, 4, 24, 25, 26, 27];
+/// Commands of `bpf` (`enum bpf_cmd`) on maps there are: look up, update, delete, next key, and batches of these; and on
+/// links: detach.
+const BPF_COMMANDS: [u64; 9] = [1, 2, 3, 4, 24, 25, 26, 27, 34];
 
 /// Applies both filters to all threads of the process.
 ///

@@ -7,6 +7,7 @@ mod figures;
 #[path = "../topology/peer.rs"]
 #[expect(dead_code, reason = "what only the tests of topology do with a peer")]
 mod peer;
+mod privilege;
 mod refusals;
 mod service;
 mod status;

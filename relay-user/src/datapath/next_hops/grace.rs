@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use crate::datapath::bpf_call::bpf;
+
 /// Commands and types of linux/bpf.h.
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
@@ -87,22 +89,4 @@ fn create(map_type: u32, inner_map_fd: u32) -> io::Result<OwnedFd> {
 
 fn number(fd: &OwnedFd) -> u32 {
     fd.as_raw_fd().cast_unsigned()
-}
-
-/// # Safety
-/// Pointers in `attributes` must be good for what the command does with them.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_int> {
-    // SAFETY: the block is as long as said; for what it points to the caller vouches.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        )
-    };
-    match libc::c_int::try_from(result) {
-        Ok(result) if result >= 0 => Ok(result),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
