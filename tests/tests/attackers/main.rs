@@ -11,6 +11,7 @@ mod hijack;
 mod loops;
 mod machine;
 mod reflection;
+mod starvation;
 mod storm;
 
 #[path = "../behaviour/observed.rs"]
