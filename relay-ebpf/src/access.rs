@@ -8,24 +8,26 @@ use relay_common::{KeyWords, MappedWord, Reason, access};
 use crate::config;
 use crate::maps::{CLIENT_ACCESS, NATIVE_ACCESS, SERVER_ACCESS};
 
-/// Whether this native host is served.
+/// Whether this native host is served. One in whose address an IPv4 address is embedded is the slow path's to judge.
 ///
 /// # Errors
 /// [`Reason::NativeDenied`].
 #[inline(always)]
 pub(crate) fn native(ip: &[u8; 16]) -> Result<(), Reason> {
-    judge(config::native_access(), &NATIVE_ACCESS, *ip).ok_or(Reason::NativeDenied)
+    judge(config::native_access(), &NATIVE_ACCESS, || *ip).ok_or(Reason::NativeDenied)
 }
 
-/// Whether this client and its server are served, by what its Teredo address says.
+/// Whether the client of this Teredo address and its server are served, by what the address says.
 ///
 /// # Errors
 /// [`Reason::ClientDenied`], [`Reason::ServerDenied`].
 #[inline(always)]
-pub(crate) fn client(address: &[u8; 16], peer: KeyWords) -> Result<(), Reason> {
-    client_at(peer.embedded())?;
-    let [_, _, _, _, a, b, c, d, ..] = *address;
-    judge(config::server_access(), &SERVER_ACCESS, [a, b, c, d]).ok_or(Reason::ServerDenied)
+pub(crate) fn client(teredo: &[u8; 16]) -> Result<(), Reason> {
+    let [.., a, b, c, d] = teredo;
+    judge(config::client_access(), &CLIENT_ACCESS, || [!a, !b, !c, !d])
+        .ok_or(Reason::ClientDenied)?;
+    let [_, _, _, _, a, b, c, d, ..] = teredo;
+    judge(config::server_access(), &SERVER_ACCESS, || [*a, *b, *c, *d]).ok_or(Reason::ServerDenied)
 }
 
 /// Whether the client is served at the address that was learned, where that is another than its Teredo address says.
@@ -34,16 +36,11 @@ pub(crate) fn client(address: &[u8; 16], peer: KeyWords) -> Result<(), Reason> {
 /// [`Reason::ClientDenied`].
 #[inline(always)]
 pub(crate) fn learned(peer: KeyWords, mapped: MappedWord) -> Result<(), Reason> {
-    if config::client_access() == access::UNRESTRICTED || mapped.ip() == peer.embedded().ip() {
+    let others = config::client_access();
+    if others == access::UNRESTRICTED || mapped.ip() == peer.embedded().ip() {
         return Ok(());
     }
-    client_at(mapped)
-}
-
-#[inline(always)]
-fn client_at(mapped: MappedWord) -> Result<(), Reason> {
-    let ip = mapped.ip().to_ne_bytes();
-    judge(config::client_access(), &CLIENT_ACCESS, ip).ok_or(Reason::ClientDenied)
+    judge(others, &CLIENT_ACCESS, || mapped.ip().to_ne_bytes()).ok_or(Reason::ClientDenied)
 }
 
 /// `None`: it is not served.
@@ -51,12 +48,12 @@ fn client_at(mapped: MappedWord) -> Result<(), Reason> {
 fn judge<const BYTES: usize>(
     others: u8,
     map: &LpmTrie<[u8; BYTES], u8>,
-    address: [u8; BYTES],
+    address: impl FnOnce() -> [u8; BYTES],
 ) -> Option<()> {
     if others == access::UNRESTRICTED {
         return Some(());
     }
-    let key = Key::new(8 * BYTES as u32, address);
+    let key = Key::new(8 * BYTES as u32, address());
     let found = map.get(&key).copied().unwrap_or(others);
     (found == access::ALLOWED).then_some(())
 }

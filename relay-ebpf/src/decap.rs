@@ -49,7 +49,7 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     if matches!(destination, Err(Fate::DestinationMulticast)) {
         return Err(Reason::DestinationMulticast);
     }
-    access::client(&inner.source, source)?;
+    access::client(&inner.source)?;
     if inner.is_bubble() {
         return Err(Reason::PuntBubble);
     }
@@ -66,12 +66,15 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     access::learned(source, peer.mapped)?;
     // Accepted, whatever becomes of the packet.
     peer.heard();
-    let embedded = destination.map_err(Reason::from)?;
+    match destination {
+        Ok(Embedded::None) => {}
+        Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
+            return Err(Reason::PuntEmbeddedAddress);
+        }
+        Err(fate) => return Err(fate.into()),
+    }
     let inner = frame.at::<Ipv6Header>(start).ok_or(Reason::NotOurs)?;
     access::native(&inner.destination)?;
-    if embedded != Embedded::None {
-        return Err(Reason::PuntEmbeddedAddress);
-    }
     if matches!(
         inner.next_header,
         ipv6::ROUTING | ipv6::HOP_BY_HOP | DESTINATION_OPTIONS

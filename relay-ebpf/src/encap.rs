@@ -38,22 +38,24 @@ pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
     if !frame.has(link.len, len) {
         return Err(Reason::InnerTruncated);
     }
-    let embedded = filter::native_source(&inner.source).map_err(Reason::from)?;
-    access::native(&inner.source)?;
-    if embedded != Embedded::None {
-        return Err(Reason::PuntEmbeddedAddress);
+    match filter::native_source(&inner.source) {
+        Ok(Embedded::None) => access::native(&inner.source)?,
+        Ok(Embedded::SixToFour(_) | Embedded::Isatap(_)) => {
+            return Err(Reason::PuntEmbeddedAddress);
+        }
+        Err(fate) => return Err(fate.into()),
     }
     if inner.payload_len() == 0 && !inner.is_bubble() {
         return Err(Reason::JumbogramForm);
     }
-    let key = KeyWords::of_address(zerocopy::transmute!(inner.destination));
-    access::client(&inner.destination, key)?;
+    access::client(&inner.destination)?;
     if len > config::tunnel_mtu() {
         return Err(Reason::PuntPacketTooBig);
     }
     if inner.hop_limit <= 1 {
         return Err(Reason::PuntHopLimitExceeded);
     }
+    let key = KeyWords::of_address(zerocopy::transmute!(inner.destination));
     let mut peer = Peer::fresh(key)?;
     access::learned(key, peer.mapped)?;
     peer.probe_if_quiet();

@@ -4,13 +4,14 @@
 //! answer. Per server: a token bucket, of which new peers leave a quarter to those heard before, so
 //! that a scan does not stall established one-way streams. Per NAT mapping, which peers that differ
 //! in flags alone share: a token bucket too, four at once and then one per 2 s, so that the 4096
-//! flags of one client multiply nothing. A single peer never meets that last one.
+//! flags of one client multiply nothing; there, too, new peers leave a quarter, or whoever asks for the flags of
+//! a client could keep it from being asked. A single peer never meets that last one.
 
 use super::command::{Icmp6Error, UdpKind};
 use super::limits::SourcePrefix;
 use super::native::is_fresh;
 use super::outbox::Order;
-use super::peer::{BUBBLE_INTERVAL, PEER_FRESH, PROBE_AFTER, Pending, Phase};
+use super::peer::{BUBBLE_INTERVAL, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, Pending, Phase};
 use super::pending::Place;
 use super::queue::Queue;
 use super::table::PeerTable;
@@ -21,7 +22,7 @@ use crate::wire::trailer::Trailers;
 use crate::{Fate, Instant};
 use core::time::Duration;
 
-/// The part of a server's bucket that new peers leave to known ones: one in so many.
+/// The part of a bucket that new peers leave to known ones: one in so many.
 const KNOWN_PEER_SHARE: u32 = 4;
 
 /// The fast path keeps time in ticks of 0.27 s, so it may ask a little before the 20 s are over.
@@ -211,14 +212,12 @@ impl<T: PeerTable> Relay<T> {
     /// Whether the shared limits have room for a bubble to `peer`.
     fn may_bubble(&mut self, now: Instant, peer: &TeredoAddr, is_new: bool) -> bool {
         let server = peer.server();
-        let reserve = if is_new {
-            self.config.limits.server_bubbles_burst / KNOWN_PEER_SHARE
-        } else {
-            0
-        };
+        let reserve = |burst| if is_new { burst / KNOWN_PEER_SHARE } else { 0 };
+        let of_server = reserve(self.config.limits.server_bubbles_burst);
+        let of_mapping = reserve(BUBBLES_MAX.into());
         self.policy.may_send(server.0)
-            && self.servers.is_ready(now, server, reserve)
-            && self.mappings.is_ready(now, mapping_key(peer), 0)
+            && self.servers.is_ready(now, server, of_server)
+            && self.mappings.is_ready(now, mapping_key(peer), of_mapping)
     }
 
     /// Sends an indirect bubble to the peer at `place`, for which [`Self::may_bubble`] holds

@@ -9,6 +9,8 @@ use teredo::wire::ipv6;
 
 /// Hop limit of packets that are not about it.
 pub(crate) const HOP_LIMIT: u8 = 64;
+/// Port of the receiver of every UDP datagram and TCP segment.
+pub(crate) const TO_PORT: u16 = 4001;
 const IPV4_HEADER_LEN: usize = 20;
 const UDP_HEADER_LEN: usize = 8;
 const TCP_HEADER_LEN: usize = 20;
@@ -32,17 +34,17 @@ pub(crate) fn ipv6(
     packet
 }
 
-/// A UDP datagram, port 4000 to port 4001.
+/// A UDP datagram, port 4000 to [`TO_PORT`].
 pub(crate) fn udp(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(UDP_HEADER_LEN + payload.len()).expect("short enough");
-    let mut segment = [4000, 4001, len, 0].map(u16::to_be_bytes).concat();
+    let mut segment = [4000, TO_PORT, len, 0].map(u16::to_be_bytes).concat();
     segment.extend(payload);
     finish(ipv6::UDP, source, destination, segment, 6)
 }
 
-/// A TCP segment, port 4000 to port 4001.
+/// A TCP segment, port 4000 to [`TO_PORT`].
 pub(crate) fn tcp(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
-    let mut segment = [4000_u16, 4001].map(u16::to_be_bytes).concat();
+    let mut segment = [4000, TO_PORT].map(u16::to_be_bytes).concat();
     segment.extend([
         0,
         0,
