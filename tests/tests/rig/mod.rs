@@ -1,4 +1,8 @@
-//! A namespace with routes, and the program loaded into it.
+//! A namespace with routes, and the program loaded into it: what every test binary that runs the XDP program
+//! shares.
+#![allow(dead_code, reason = "each binary uses its part")]
+
+pub(crate) mod topology;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,7 +18,7 @@ use relay_common::{
 use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 
-use super::topology::{ifindex, lay_out};
+use topology::{ifindex, lay_out};
 
 /// The service socket.
 pub(crate) const SERVICE: Mapped = Mapped {
@@ -74,6 +78,27 @@ pub(crate) struct Outcome {
     pub(crate) bytes: usize,
 }
 
+/// What a loaded program is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The service socket.
+    pub(crate) service: Mapped,
+    /// Largest inner packet.
+    pub(crate) tunnel_mtu: u16,
+    /// Largest frame for the slow path's sockets.
+    pub(crate) punt_frame_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            service: SERVICE,
+            tunnel_mtu: TUNNEL_MTU,
+            punt_frame_max: PUNT_FRAME_MAX,
+        }
+    }
+}
+
 /// The loaded program and the namespace's devices.
 pub(crate) struct Rig {
     ebpf: Ebpf,
@@ -87,15 +112,23 @@ pub(crate) struct Rig {
 
 /// Runs `test` in a fresh namespace with the program loaded.
 pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
+    in_topology(|| test(&mut Rig::load(Settings::default())));
+}
+
+/// Runs `test` in a fresh namespace with the devices and routes of [`topology`].
+pub(crate) fn in_topology(test: impl FnOnce() + Send) {
     Netns::new()
         .expect("network namespaces need CAP_SYS_ADMIN")
-        .enter(|| test(&mut Rig::new()))
+        .enter(|| {
+            lay_out();
+            test();
+        })
         .expect("the namespace can be entered");
 }
 
 impl Rig {
-    fn new() -> Self {
-        lay_out();
+    /// Loads the program, for the topology of the calling thread's namespace.
+    pub(crate) fn load(settings: Settings) -> Self {
         let shape = TableShape::new(
             MAX_PEERS,
             [
@@ -113,10 +146,10 @@ impl Rig {
             route_key: 0xbf58_476d_1ce4_e5b9,
             id_key: 0x9e37_79b9_7f4a_7c15,
             fib_ifindex: ifindex("tun"),
-            service_ipv4: SERVICE.ip.octets(),
-            service_port: SERVICE.port.to_be_bytes(),
-            tunnel_mtu: TUNNEL_MTU,
-            punt_frame_max: PUNT_FRAME_MAX,
+            service_ipv4: settings.service.ip.octets(),
+            service_port: settings.service.port.to_be_bytes(),
+            tunnel_mtu: settings.tunnel_mtu,
+            punt_frame_max: settings.punt_frame_max,
         });
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::PEERS, shape.lines())
