@@ -12,8 +12,8 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lab::Netns;
 use relay_common::{
-    Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey, Port, Reason,
-    RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
+    AF_INET, AF_INET6, Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey,
+    Port, Reason, RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
 use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
@@ -300,20 +300,54 @@ impl Rig {
         keys
     }
 
+    /// The peer table.
+    pub(crate) fn peers(&mut self) -> &mut BpfPeers {
+        &mut self.peers
+    }
+
+    /// Lets the program keep the next hops of untagged routes.
+    pub(crate) fn keep_plain_hops(&mut self) {
+        self.set_routing(Routing {
+            keep_ipv4: 1,
+            keep_ipv6: 1,
+            ..Routing::default()
+        });
+        for (device, mtu, family) in [("wan", 1500, AF_INET), ("lan", 9000, AF_INET6)] {
+            let key = HopKey {
+                ifindex: ifindex(device),
+                mtu,
+                destination_mac: GATEWAY_MAC,
+                source_mac: PORT_MAC,
+                family: family.into(),
+            };
+            let egress = Egress {
+                port: self.number_of(ifindex(device)),
+                ..Egress::default()
+            };
+            self.enter_hop(key, egress, 1);
+        }
+    }
+
+    /// Runs the program on a frame received on `port` and puts the frame that comes out into `out`. Gives the action.
+    pub(crate) fn run_into(&mut self, port: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+        self.sent += 1;
+        test_run_into(program(&mut self.ebpf, "relay"), port, 0, frame, out)
+    }
+
+    /// The counter of a reason, summed over CPUs.
+    pub(crate) fn count_of(&mut self, reason: Reason) -> Counter {
+        let map: PerCpuArray<_, Pod<Counter>> =
+            PerCpuArray::try_from(self.map(maps::COUNTERS)).unwrap();
+        sum_of(&map, reason)
+    }
+
     /// Every counter, summed over CPUs, by reason.
     pub(crate) fn counters(&mut self) -> Vec<Counter> {
         let map: PerCpuArray<_, Pod<Counter>> =
             PerCpuArray::try_from(self.map(maps::COUNTERS)).unwrap();
-        (0..Reason::COUNT)
-            .map(|reason| {
-                let values = map.get(&u32::try_from(reason).unwrap(), 0).unwrap();
-                values
-                    .iter()
-                    .fold(Counter::default(), |sum, Pod(cpu)| Counter {
-                        packets: sum.packets + cpu.packets,
-                        bytes: sum.bytes + cpu.bytes,
-                    })
-            })
+        Reason::ALL
+            .iter()
+            .map(|reason| sum_of(&map, *reason))
             .collect()
     }
 
@@ -403,6 +437,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The tick the program sees.
 pub(crate) fn now() -> Ticks {
+    Ticks::from_nanos(now_ns())
+}
+
+/// The clock of ticks, in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -410,8 +449,8 @@ pub(crate) fn now() -> Ticks {
     // SAFETY: the pointer is to a live `timespec`.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
     assert_eq!(result, 0);
-    let seconds = u64::try_from(time.tv_sec).unwrap();
-    Ticks::from_nanos(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap())
+    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).unwrap());
+    seconds * 1_000_000_000 + nanos
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
@@ -421,25 +460,44 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
         .unwrap()
 }
 
+fn sum_of<T: std::borrow::Borrow<aya::maps::MapData>>(
+    map: &PerCpuArray<T, Pod<Counter>>,
+    reason: Reason,
+) -> Counter {
+    let values = map.get(&(reason as u32), 0).unwrap();
+    values
+        .iter()
+        .fold(Counter::default(), |sum, Pod(cpu)| Counter {
+            packets: sum.packets + cpu.packets,
+            bytes: sum.bytes + cpu.bytes,
+        })
+}
+
 fn test_run(program: &Xdp, port: u32, queue: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-    /// More than any frame here.
-    const OUT_LEN: usize = 1 << 16;
+    let mut out = Vec::new();
+    let action = test_run_into(program, port, queue, frame, &mut out);
+    (action, out)
+}
+
+fn test_run_into(program: &Xdp, port: u32, queue: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+    /// More than the program adds to a frame.
+    const ROOM: usize = 128;
 
     let len = u32::try_from(frame.len()).unwrap();
     // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context: Vec<u8> = [0, len, 0, port, queue, 0]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect();
-    let mut out = vec![0; OUT_LEN];
+    let mut context = [0; 24];
+    for (field, value) in context.chunks_mut(4).zip([0, len, 0, port, queue, 0]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    out.resize(frame.len() + ROOM, 0);
     let result = program
         .test_run(TestRunOptions {
             data_in: Some(frame),
-            data_out: Some(&mut out),
+            data_out: Some(out),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         })
         .expect("the kernel runs the program");
     out.truncate(result.data_size_out as usize);
-    (result.return_value, out)
+    result.return_value
 }
