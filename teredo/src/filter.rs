@@ -75,6 +75,12 @@ impl Halves {
     }
 }
 
+/// The IPv4 address another tunnel would send packets for `a` to, whatever else speaks against `a`.
+#[inline(always)]
+pub fn embedded(a: &[u8; 16]) -> Embedded {
+    Halves::of(a).embedded()
+}
+
 /// Destination of a packet from the native side.
 ///
 /// # Errors

@@ -134,9 +134,14 @@ impl<T: PeerTable> Relay<T> {
     /// Hands data on to native IPv6, if its destination may be reached from a tunnel.
     fn forward(&mut self, tos: u8, received: &Payload<'_>) -> Result<Fate, Fate> {
         let header = received.header;
-        let embedded = filter::client_destination(&header.destination)?;
+        let judged = filter::client_destination(&header.destination);
+        if matches!(judged, Ok(_) | Err(Fate::DestinationNotServed)) {
+            // R-43 comes before R-44.
+            self.policy
+                .judge_destination(filter::embedded(&header.destination))?;
+        }
+        judged?;
         self.policy.judge_native(header.destination)?;
-        self.policy.judge_destination(embedded)?;
         if has_routing_header_0(header.next_header, received.body) {
             return Err(Fate::RoutingHeaderType0);
         }

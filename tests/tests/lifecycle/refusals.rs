@@ -120,7 +120,9 @@ fn a_missing_address_of_either_family_is_named_with_those_elsewhere() {
     lab.relay
         .ip(&["-6 addr flush dev lb-v6", "-6 addr flush dev lb-v4"])
         .unwrap();
-    lab.relay.ip(&["addr add 2001:db8:9::1/64 dev lo nodad"]).unwrap();
+    lab.relay
+        .ip(&["addr add 2001:db8:9::1/64 dev lo nodad"])
+        .unwrap();
     assert_refused(
         &lab,
         &flags(&lab, "xdp"),

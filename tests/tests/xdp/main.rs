@@ -16,6 +16,8 @@ mod oracle;
 mod peers;
 mod punt;
 mod reasons;
+#[path = "../rig/mod.rs"]
 mod rig;
-mod topology;
 mod vectors;
+
+use rig::topology;

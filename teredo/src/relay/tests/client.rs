@@ -196,6 +196,8 @@ fn a_tunnel_destination_that_embeds_a_forbidden_address_is_dropped() {
         "2002:cb00:7109::1",
         "2001:db8::5efe:cb00:7109",
         "2001:db8::200:5efe:cb00:7109",
+        // Outside what is served as well: R-44 comes after.
+        "fc00::200:5efe:cb00:7109",
     ];
     for destination in own.into_iter().chain(["2002:a00:1::1"]) {
         let expected = (Fate::DestinationEmbedsForbiddenAddress, vec![]);

@@ -1,4 +1,8 @@
-//! A namespace with routes, and the program loaded into it.
+//! A namespace with routes, and the program loaded into it: what every test binary that runs the XDP program
+//! shares.
+#![allow(dead_code, reason = "each binary uses its part")]
+
+pub(crate) mod topology;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,14 +12,14 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lab::Netns;
 use relay_common::{
-    Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey, Port, Reason,
-    RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
+    AF_INET, AF_INET6, Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey,
+    Port, Reason, RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
 use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG, enter_access, of_others};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 use teredo::relay::Access;
 
-use super::topology::{ifindex, lay_out};
+use topology::{ifindex, lay_out};
 
 /// The service socket.
 pub(crate) const SERVICE: Mapped = Mapped {
@@ -75,6 +79,27 @@ pub(crate) struct Outcome {
     pub(crate) bytes: usize,
 }
 
+/// What a loaded program is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The service socket.
+    pub(crate) service: Mapped,
+    /// Largest inner packet.
+    pub(crate) tunnel_mtu: u16,
+    /// Largest frame for the slow path's sockets.
+    pub(crate) punt_frame_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            service: SERVICE,
+            tunnel_mtu: TUNNEL_MTU,
+            punt_frame_max: PUNT_FRAME_MAX,
+        }
+    }
+}
+
 /// The loaded program and the namespace's devices.
 pub(crate) struct Rig {
     ebpf: Ebpf,
@@ -93,15 +118,27 @@ pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
 
 /// The same for a program that serves those of `access` alone.
 pub(crate) fn in_rig_serving(access: &Access, test: impl FnOnce(&mut Rig) + Send) {
+    in_topology(|| test(&mut Rig::load_serving(access, Settings::default())));
+}
+
+/// Runs `test` in a fresh namespace with the devices and routes of [`topology`].
+pub(crate) fn in_topology(test: impl FnOnce() + Send) {
     Netns::new()
         .expect("network namespaces need CAP_SYS_ADMIN")
-        .enter(|| test(&mut Rig::new(access)))
+        .enter(|| {
+            lay_out();
+            test();
+        })
         .expect("the namespace can be entered");
 }
 
 impl Rig {
-    fn new(access: &Access) -> Self {
-        lay_out();
+    /// Loads the program, for the topology of the calling thread's namespace.
+    pub(crate) fn load(settings: Settings) -> Self {
+        Self::load_serving(&Access::default(), settings)
+    }
+
+    fn load_serving(access: &Access, settings: Settings) -> Self {
         let shape = TableShape::new(
             MAX_PEERS,
             [
@@ -119,10 +156,10 @@ impl Rig {
             route_key: 0xbf58_476d_1ce4_e5b9,
             id_key: 0x9e37_79b9_7f4a_7c15,
             fib_ifindex: ifindex("tun"),
-            service_ipv4: SERVICE.ip.octets(),
-            service_port: SERVICE.port.to_be_bytes(),
-            tunnel_mtu: TUNNEL_MTU,
-            punt_frame_max: PUNT_FRAME_MAX,
+            service_ipv4: settings.service.ip.octets(),
+            service_port: settings.service.port.to_be_bytes(),
+            tunnel_mtu: settings.tunnel_mtu,
+            punt_frame_max: settings.punt_frame_max,
             native_access: of_others(&access.native),
             client_access: of_others(&access.clients),
             server_access: of_others(&access.servers),
@@ -285,20 +322,54 @@ impl Rig {
         keys
     }
 
+    /// The peer table.
+    pub(crate) fn peers(&mut self) -> &mut BpfPeers {
+        &mut self.peers
+    }
+
+    /// Lets the program keep the next hops of untagged routes.
+    pub(crate) fn keep_plain_hops(&mut self) {
+        self.set_routing(Routing {
+            keep_ipv4: 1,
+            keep_ipv6: 1,
+            ..Routing::default()
+        });
+        for (device, mtu, family) in [("wan", 1500, AF_INET), ("lan", 9000, AF_INET6)] {
+            let key = HopKey {
+                ifindex: ifindex(device),
+                mtu,
+                destination_mac: GATEWAY_MAC,
+                source_mac: PORT_MAC,
+                family: family.into(),
+            };
+            let egress = Egress {
+                port: self.number_of(ifindex(device)),
+                ..Egress::default()
+            };
+            self.enter_hop(key, egress, 1);
+        }
+    }
+
+    /// Runs the program on a frame received on `port` and puts the frame that comes out into `out`. Gives the action.
+    pub(crate) fn run_into(&mut self, port: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+        self.sent += 1;
+        test_run_into(program(&mut self.ebpf, "relay"), port, 0, frame, out)
+    }
+
+    /// The counter of a reason, summed over CPUs.
+    pub(crate) fn count_of(&mut self, reason: Reason) -> Counter {
+        let map: PerCpuArray<_, Pod<Counter>> =
+            PerCpuArray::try_from(self.map(maps::COUNTERS)).unwrap();
+        sum_of(&map, reason)
+    }
+
     /// Every counter, summed over CPUs, by reason.
     pub(crate) fn counters(&mut self) -> Vec<Counter> {
         let map: PerCpuArray<_, Pod<Counter>> =
             PerCpuArray::try_from(self.map(maps::COUNTERS)).unwrap();
-        (0..Reason::COUNT)
-            .map(|reason| {
-                let values = map.get(&u32::try_from(reason).unwrap(), 0).unwrap();
-                values
-                    .iter()
-                    .fold(Counter::default(), |sum, Pod(cpu)| Counter {
-                        packets: sum.packets + cpu.packets,
-                        bytes: sum.bytes + cpu.bytes,
-                    })
-            })
+        Reason::ALL
+            .iter()
+            .map(|reason| sum_of(&map, *reason))
             .collect()
     }
 
@@ -388,6 +459,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The tick the program sees.
 pub(crate) fn now() -> Ticks {
+    Ticks::from_nanos(now_ns())
+}
+
+/// The clock of ticks, in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -395,8 +471,8 @@ pub(crate) fn now() -> Ticks {
     // SAFETY: the pointer is to a live `timespec`.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
     assert_eq!(result, 0);
-    let seconds = u64::try_from(time.tv_sec).unwrap();
-    Ticks::from_nanos(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap())
+    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).unwrap());
+    seconds * 1_000_000_000 + nanos
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
@@ -406,25 +482,44 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
         .unwrap()
 }
 
+fn sum_of<T: std::borrow::Borrow<aya::maps::MapData>>(
+    map: &PerCpuArray<T, Pod<Counter>>,
+    reason: Reason,
+) -> Counter {
+    let values = map.get(&(reason as u32), 0).unwrap();
+    values
+        .iter()
+        .fold(Counter::default(), |sum, Pod(cpu)| Counter {
+            packets: sum.packets + cpu.packets,
+            bytes: sum.bytes + cpu.bytes,
+        })
+}
+
 fn test_run(program: &Xdp, port: u32, queue: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-    /// More than any frame here.
-    const OUT_LEN: usize = 1 << 16;
+    let mut out = Vec::new();
+    let action = test_run_into(program, port, queue, frame, &mut out);
+    (action, out)
+}
+
+fn test_run_into(program: &Xdp, port: u32, queue: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+    /// More than the program adds to a frame.
+    const ROOM: usize = 128;
 
     let len = u32::try_from(frame.len()).unwrap();
     // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context: Vec<u8> = [0, len, 0, port, queue, 0]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect();
-    let mut out = vec![0; OUT_LEN];
+    let mut context = [0; 24];
+    for (field, value) in context.chunks_mut(4).zip([0, len, 0, port, queue, 0]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    out.resize(frame.len() + ROOM, 0);
     let result = program
         .test_run(TestRunOptions {
             data_in: Some(frame),
-            data_out: Some(&mut out),
+            data_out: Some(out),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         })
         .expect("the kernel runs the program");
     out.truncate(result.data_size_out as usize);
-    (result.return_value, out)
+    result.return_value
 }
