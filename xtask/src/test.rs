@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::build;
+use crate::mutants;
 use crate::setup::{self, Need};
 use crate::sh::cargo;
 
@@ -12,12 +13,15 @@ use crate::sh::cargo;
 /// Needs root for the last two. Closes with the summary of nextest where it is installed, else of cargo.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Run only tests whose names contain one of these
+    /// Run only tests whose names contain one of these; alone, `mutants` plants bugs and sees them caught
     filter: Vec<String>,
 }
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
+        if self.filter == ["mutants"] {
+            return mutants::run();
+        }
         setup::ensure(&[Need::Build, Need::Network])?;
         setup::check_kernel("cargo xtask test")?;
         let shipworm = build::shipworm(true)?;
