@@ -2,7 +2,7 @@
 //!
 //! Each bug is planted in a copy of the tree; the test named for it passes without the bug and must fail with it.
 
-mod list;
+mod bugs;
 mod scratch;
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::setup::{self, Need};
 use crate::sh::cargo;
-use list::{MUTANTS, Mutant, Trap};
+use bugs::{MUTANTS, Mutant, Trap};
 use scratch::Scratch;
 
 /// Plants each bug and runs the test that must catch it.
@@ -24,6 +24,9 @@ pub(crate) fn run() -> Result<()> {
     let traps: BTreeSet<Trap> = MUTANTS.iter().map(|mutant| mutant.trap).collect();
     for trap in traps {
         build(&scratch, trap)?;
+        if !list(&scratch, trap)?.contains(": test") {
+            bail!("there is no test {}", trap.name());
+        }
         test(&scratch, trap).context("without any bug")?;
     }
     let mut at_large = Vec::new();
@@ -66,6 +69,17 @@ fn build(scratch: &Scratch, trap: Trap) -> Result<()> {
         .run()
 }
 
+/// The tests of that name.
+fn list(scratch: &Scratch, trap: Trap) -> Result<String> {
+    cargo("list the test")
+        .args(["test", "--quiet"])
+        .args(trap.cargo)
+        .args(["--", "--list", trap.filter])
+        .current_dir(scratch.tree())
+        .env("CARGO_TARGET_DIR", scratch.target())
+        .output()
+}
+
 fn test(scratch: &Scratch, trap: Trap) -> Result<()> {
     cargo("pass the test")
         .args(["test", "--quiet"])
@@ -73,7 +87,7 @@ fn test(scratch: &Scratch, trap: Trap) -> Result<()> {
         .args(["--", trap.filter])
         .current_dir(scratch.tree())
         .env("CARGO_TARGET_DIR", scratch.target())
-        .env("ORACLE_CASES", list::ORACLE_CASES)
+        .env("ORACLE_CASES", bugs::ORACLE_CASES)
         .env("RUST_BACKTRACE", "0")
         .run()
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::list::Mutant;
+use super::bugs::Mutant;
 use crate::sh::{root, sh};
 
-/// The copy, below the target directory. What third parties wrote is compiled once for both.
+/// The copy, below the target directory.
 pub(super) struct Scratch {
     tree: PathBuf,
 }
@@ -42,9 +42,9 @@ impl Scratch {
         &self.tree
     }
 
-    #[expect(clippy::unused_self, reason = "a place of the copy, if not inside it")]
+    /// Where it is compiled: in the project's own target directory the sick would be taken for the healthy.
     pub(super) fn target(&self) -> PathBuf {
-        root().join("target")
+        self.tree.join("target")
     }
 
     /// Copies one file, if it is there and differs: what is the same need not be compiled again.
@@ -73,7 +73,7 @@ impl Scratch {
         let places = healthy.matches(mutant.find).count();
         if places != 1 {
             bail!(
-                "{} has {places} places like `{}`; mend the list in xtask/src/mutants/list.rs",
+                "{} has {places} places like `{}`; mend the list in xtask/src/mutants/bugs.rs",
                 mutant.file,
                 mutant.find
             );

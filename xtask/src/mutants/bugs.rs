@@ -24,7 +24,7 @@ const ORACLE: Trap = Trap {
     filter: "half_a_million",
 };
 const CAPTURES: Trap = Trap {
-    filter: "captures_of_real_nodes",
+    filter: "every_capture_of_real_nodes",
     ..ORACLE
 };
 
@@ -64,10 +64,10 @@ pub(super) const MUTANTS: [Mutant; 12] = [
         trap: ORACLE,
     },
     Mutant {
-        bug: "decap: a trailer of one byte is overlooked",
+        bug: "decap: a trailer without a value is overlooked",
         file: "relay-ebpf/src/decap.rs",
         find: "if payload_len > len {",
-        replace: "if payload_len > len + 1 {",
+        replace: "if payload_len > len + 2 {",
         trap: ORACLE,
     },
     Mutant {
