@@ -13,6 +13,7 @@ mod ci;
 mod fuzz;
 mod lab;
 mod lint;
+mod mutants;
 mod relay;
 mod setup;
 mod sh;

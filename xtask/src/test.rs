@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::build;
+use crate::mutants;
 use crate::setup::{self, Need};
 use crate::sh::{Sh, cargo};
 use crate::vm;
@@ -35,6 +36,8 @@ enum Other {
     Vm(vm::Matrix),
     Asan(asan::Asan),
     Miri(miri::Miri),
+    /// Plant deliberate bugs and see that a test catches each
+    Mutants,
 }
 
 impl Test {
@@ -44,6 +47,7 @@ impl Test {
             Some(Other::Vm(job)) => job.run(),
             Some(Other::Asan(job)) => job.run(),
             Some(Other::Miri(job)) => job.run(),
+            Some(Other::Mutants) => mutants::run(),
         }
     }
 }
@@ -63,6 +67,11 @@ fn all(filter: &[String], long: bool) -> Result<()> {
         tests = tests.env(key, value);
     }
     tests.run()?;
+    if long {
+        cargo("simulate ten million clients")
+            .args(["run", "--release", "--package", "shipworm-sim", "--bin", "scale"])
+            .run()?;
+    }
     examples
 }
 

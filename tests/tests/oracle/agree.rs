@@ -165,10 +165,11 @@ impl Trial<'_> {
         if !self.slow.adds_up() {
             return Err("the slow path's counters do not add up".into());
         }
-        // What the slow path writes, the fast path finds.
+        // What the slow path writes, the fast path finds, and forgets that it has asked.
         for (peer, entry) in &after.trusted {
             if self.fast.entry(*peer) != Some((entry.mapped, entry.heard_ns / TICK_NS)) {
                 self.fast.trust(*peer, *entry);
+                self.asked.remove(peer);
             }
         }
         self.state = after;

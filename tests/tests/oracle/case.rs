@@ -77,14 +77,8 @@ pub(crate) struct Rules {
     pub(crate) own: Vec<u32>,
     /// Broadcast addresses of attached subnets.
     pub(crate) broadcasts: Vec<u32>,
-    /// Bubbles carry nonces.
-    pub(crate) nonces: bool,
-    /// Peers that are not trusted can be remembered.
-    pub(crate) has_room: bool,
-    /// New peers may be added.
-    pub(crate) may_add: bool,
-    /// Bubbles may be sent.
-    pub(crate) may_bubble: bool,
+    /// Which bound is reached.
+    policy: Policy,
     /// Packets that wait for one peer.
     pub(crate) queue_packets: usize,
     /// Their bytes.
@@ -111,13 +105,30 @@ impl Rules {
             },
             own: vec![0xc633_6409, 0x0808_0404],
             broadcasts: vec![0xc633_643f, 0x0808_04ff],
-            nonces: policy != Policy::Open,
-            has_room: policy != Policy::NoRoom,
-            may_add: policy != Policy::NoNewPeers,
-            may_bubble: policy != Policy::NoBubbles,
+            policy,
             queue_packets: if policy == Policy::ShortQueues { 1 } else { 16 },
             queue_bytes: 16 << 10,
         }
+    }
+
+    /// Bubbles carry nonces.
+    pub(crate) fn has_nonces(&self) -> bool {
+        self.policy != Policy::Open
+    }
+
+    /// Peers that are not trusted can be remembered.
+    pub(crate) fn has_room(&self) -> bool {
+        self.policy != Policy::NoRoom
+    }
+
+    /// New peers may be added.
+    pub(crate) fn may_add(&self) -> bool {
+        self.policy != Policy::NoNewPeers
+    }
+
+    /// Bubbles may be sent.
+    pub(crate) fn may_bubble(&self) -> bool {
+        self.policy != Policy::NoBubbles
     }
 }
 

@@ -186,7 +186,7 @@ impl Cast<'_> {
             4 => with(&[0xfe, 0xbf]),
             5 => with(&[0xfe, 0xc0]),
             6 => Ipv4Addr::from(ip).to_ipv6_mapped().octets(),
-            7 => Ipv6Addr::new(0, 0, 0, 0, 0, 0, (ip >> 16) as u16, ip as u16).octets(),
+            7 => Ipv6Addr::from_bits(ip.into()).octets(),
             8 => with(&[0x20, 0x02, a, b, c, d]),
             9 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 0),
             10 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 2),

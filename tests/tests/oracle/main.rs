@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The fast path may leave a frame to the slow path only for a reason the reference accepts. `ORACLE_SEED` sets the seed,
-//! `ORACLE_FRAMES` the number of frames. A disagreement is shrunk and printed as JSON; kept as a file in
+//! `ORACLE_CASES` the number of frames. A disagreement is shrunk and printed as JSON; kept as a file in
 //! `tests/fixtures/oracle`, it is replayed from then on.
 
 mod agree;
@@ -115,8 +115,8 @@ fn the_three_agree_about_every_capture_of_real_nodes() {
 /// Half of the frames: the cases of odd or even numbers.
 fn agree_about_half(parity: u64) {
     let seed = number("ORACLE_SEED", SEED);
-    let frames = number("ORACLE_FRAMES", FRAMES) / 2;
-    println!("ORACLE_SEED={seed} ORACLE_FRAMES={}", 2 * frames);
+    let frames = number("ORACLE_CASES", FRAMES) / 2;
+    println!("ORACLE_SEED={seed} ORACLE_CASES={}", 2 * frames);
     in_world(&PROGRAMS, |world| {
         let mut index = parity;
         while world.packets < frames {

@@ -38,10 +38,14 @@ fn candidates(case: &Case) -> Vec<Case> {
         simpler.push(candidate);
     };
     for number in 0..case.steps.len() {
-        offer(&|case| drop(case.steps.remove(number)));
+        offer(&|case| {
+            case.steps.remove(number);
+        });
     }
     for number in 0..case.peers.len() {
-        offer(&|case| drop(case.peers.remove(number)));
+        offer(&|case| {
+            case.peers.remove(number);
+        });
         offer(&|case| case.peers[number].age_ticks = 0);
     }
     offer(&|case| case.program = Program::Plain);

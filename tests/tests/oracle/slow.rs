@@ -69,13 +69,13 @@ impl Slow {
         let config = Config {
             tunnel_mtu: u16::try_from(rules.mtu).expect("an MTU"),
             allow_non_global: nets.collect(),
-            nonce_trailer: rules.nonces,
+            nonce_trailer: rules.has_nonces(),
             limits: Limits {
-                pending_peers: if rules.has_room { 1024 } else { 0 },
-                new_peers_per_s: if rules.may_add { PLENTY } else { 0 },
+                pending_peers: if rules.has_room() { 1024 } else { 0 },
+                new_peers_per_s: if rules.may_add() { PLENTY } else { 0 },
                 new_peers_burst: PLENTY,
                 server_bubbles_per_s: PLENTY,
-                server_bubbles_burst: if rules.may_bubble { PLENTY } else { 0 },
+                server_bubbles_burst: if rules.may_bubble() { PLENTY } else { 0 },
                 queue_packets_per_peer: rules.queue_packets,
                 queue_bytes_per_peer: rules.queue_bytes,
                 icmp6_per_s: PLENTY,
@@ -205,7 +205,8 @@ impl Turn {
 /// A bubble from a link-local cookie, with a nonce or without, and nothing else in it.
 fn indirect_bubble(payload: &[u8]) -> Option<SentBubble> {
     let (header, tail) = payload.split_at_checked(40)?;
-    let is_cookie = header[8..16] == [0xfe, 0x80, 0, 0, 0, 0, 0, 0] && header[16] & 3 == 0;
+    let is_cookie =
+        header[8..16] == [0xfe, 0x80, 0, 0, 0, 0, 0, 0] && header[16].trailing_zeros() >= 2;
     if header[..8] != [0x60, 0, 0, 0, 0, 0, 59, 0] || !is_cookie {
         return None;
     }

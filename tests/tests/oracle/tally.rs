@@ -12,8 +12,8 @@ pub(crate) struct Tally {
     pub(crate) by_fast_path: BTreeMap<&'static str, u64>,
 }
 
-/// What no frame of a case can end in: it takes time, other settings or a kernel that refuses.
-const ELSEWHERE: [&str; 11] = [
+/// What no frame of a case ends in: it takes time, other settings or a kernel that refuses.
+const ELSEWHERE: [&str; 14] = [
     "EncapsulatedFromQueue",
     "NoHeadroom",
     "FrameUnreadable",
@@ -25,6 +25,9 @@ const ELSEWHERE: [&str; 11] = [
     "PeerBlocked",
     "ShutDown",
     "FrameTooLargeToPunt",
+    "NativeDenied",
+    "ClientDenied",
+    "ServerDenied",
 ];
 
 impl Tally {

@@ -21,13 +21,11 @@ pub(crate) fn address_at(bytes: &[u8], at: usize) -> [u8; 16] {
 pub(crate) fn ones_sum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u64;
     let mut is_high = true;
-    for byte in parts.iter().copied().flatten() {
-        sum += if is_high {
-            u64::from(*byte) << 8
-        } else {
-            u64::from(*byte)
-        };
-        is_high = !is_high;
+    for part in parts {
+        for byte in *part {
+            sum += u64::from(*byte) << if is_high { 8 } else { 0 };
+            is_high = !is_high;
+        }
     }
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -17,7 +17,7 @@ struct Datagram<'a> {
 }
 
 impl Arrival<'_> {
-    pub(super) fn from_client(
+    pub(super) fn leave_tunnel(
         &self,
         state: &mut State,
         data: &[u8],
@@ -78,7 +78,7 @@ impl Arrival<'_> {
         if is_bubble {
             // once in 2 s, which no case lasts. A relay without room for the limit may be silent.
             let asks = trailers.is_solicitation && !datagram.has_origin;
-            let may_answer = entry.is_some() && !is_teredo(&d) && self.rules.has_room;
+            let may_answer = entry.is_some() && !is_teredo(&d) && self.rules.has_room();
             if asks && may_answer && state.advertised.insert(s) {
                 outcome.effects.push(advertisement(datagram.from, d, s));
             }

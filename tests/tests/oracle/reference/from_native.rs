@@ -1,5 +1,7 @@
 //! PROTOCOL 3.2: native IPv6 towards a client.
 
+use std::collections::btree_map::Entry;
+
 use super::addresses::{client, in_6to4, in_isatap, is_multicast, is_no_host, is_teredo, server};
 use super::bytes::{address_at, u16_at};
 use super::headers::may_be_error;
@@ -11,7 +13,7 @@ use crate::case::{PROBE_NS, STALE_NS, TICK_NS, is_fresh_to_the_tick};
 const QUOTE_MAX: usize = 1232;
 
 impl Arrival<'_> {
-    pub(super) fn from_native(
+    pub(super) fn enter_tunnel(
         &self,
         state: &mut State,
         data: &[u8],
@@ -89,7 +91,7 @@ impl Arrival<'_> {
                     .effects
                     .push(tunnelled(entry.mapped, packet.to_vec()));
                 outcome.wants_probe = silence_ns >= PROBE_NS;
-                let may_probe = self.rules.has_room && self.rules.may_bubble;
+                let may_probe = self.rules.has_room() && self.rules.may_bubble();
                 if outcome.wants_probe && may_probe && !state.probing.contains_key(&d) {
                     outcome.effects.push(Effect::Bubble { server, client: d });
                     let early = Probing {
@@ -113,21 +115,23 @@ impl Arrival<'_> {
         packet: &[u8],
         outcome: &mut Outcome,
     ) -> Result<Ended, Ended> {
-        if !state.probing.contains_key(&peer) {
-            for (is_so, reason) in [
-                (!self.rules.has_room, "PeerTableFull"),
-                (is_new && !self.rules.may_add, "NewPeerRateExceeded"),
-                (!self.rules.may_bubble, "BubbleRateExceeded"),
-            ] {
-                if is_so && self.eyes == Eyes::All {
-                    return Err(reason);
+        let waiting = match state.probing.entry(peer) {
+            Entry::Occupied(probing) => probing.into_mut(),
+            Entry::Vacant(place) => {
+                for (is_so, reason) in [
+                    (!self.rules.has_room(), "PeerTableFull"),
+                    (is_new && !self.rules.may_add(), "NewPeerRateExceeded"),
+                    (!self.rules.may_bubble(), "BubbleRateExceeded"),
+                ] {
+                    if is_so && self.eyes == Eyes::All {
+                        return Err(reason);
+                    }
                 }
+                let (server, client) = (server(&peer), peer);
+                outcome.effects.push(Effect::Bubble { server, client });
+                place.insert(Probing::default())
             }
-            let (server, client) = (server(&peer), peer);
-            outcome.effects.push(Effect::Bubble { server, client });
-            state.probing.insert(peer, Probing::default());
-        }
-        let waiting = state.probing.get_mut(&peer).expect("just made");
+        };
         waiting.is_early = false;
         let bytes: usize = waiting.queue.iter().map(Vec::len).sum();
         if waiting.queue.len() >= self.rules.queue_packets

@@ -92,8 +92,8 @@ impl Arrival<'_> {
             wants_probe: false,
         };
         let decided = match link(frame) {
-            Some(Link { kind: 0x86dd, at }) => self.from_native(state, &frame[at..], &mut outcome),
-            Some(Link { kind: 0x0800, at }) => self.from_client(state, &frame[at..], &mut outcome),
+            Some(Link { kind: 0x86dd, at }) => self.enter_tunnel(state, &frame[at..], &mut outcome),
+            Some(Link { kind: 0x0800, at }) => self.leave_tunnel(state, &frame[at..], &mut outcome),
             _ => Err("NotOurs"),
         };
         outcome.reason = decided.unwrap_or_else(|ended| ended);
