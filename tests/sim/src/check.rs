@@ -243,7 +243,9 @@ impl Observer {
         if is_new && begins && !meter.take(now, limits.new_peers_per_s, burst) {
             noted.push(Violation::NewPeerRate);
         }
-        noted.into_iter().for_each(|violation| self.note(violation));
+        for violation in noted {
+            self.note(violation);
+        }
     }
 
     /// Relay `relay` holds this much after an event.

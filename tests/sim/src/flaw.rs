@@ -97,7 +97,7 @@ impl<R: RelayNode> Flawed<R> {
             Flaw::Reverses => out.reverse(),
             Flaw::Forgets => out.retain(|output| {
                 self.count += u64::from(is_data(output));
-                !is_data(output) || self.count % 10 != 0
+                !is_data(output) || !self.count.is_multiple_of(10)
             }),
             Flaw::BubblesTooSoon | Flaw::BubblesForEver => {
                 let pause = if self.flaw == Flaw::BubblesForEver {

@@ -276,7 +276,7 @@ mod tests {
 
     fn nat(kind: NatKind) -> Nat {
         let ip = Ipv4Addr::new(198, 51, 100, 1);
-        Nat::new(kind, ip, false, Duration::from_secs(60), 1)
+        Nat::new(kind, ip, false, Duration::from_mins(1), 1)
     }
 
     #[test]
@@ -338,7 +338,7 @@ mod tests {
     fn only_a_hairpinning_box_lets_its_own_address_in() {
         for hairpin in [false, true] {
             let ip = Ipv4Addr::new(198, 51, 100, 1);
-            let mut nat = Nat::new(NatKind::Cone, ip, hairpin, Duration::from_secs(60), 1);
+            let mut nat = Nat::new(NatKind::Cone, ip, hairpin, Duration::from_mins(1), 1);
             let mapped = nat.outbound(s(0), LOCAL, SERVER).unwrap();
             assert_eq!(nat.inbound(s(0), mapped, mapped.port).is_some(), hairpin);
         }

@@ -119,7 +119,7 @@ pub struct Plan {
 pub const FAULTS_FROM: Duration = Duration::from_secs(6);
 
 /// Faults have ended.
-pub const CALM_AT: Duration = Duration::from_secs(60);
+pub const CALM_AT: Duration = Duration::from_mins(1);
 
 /// Every fault heals within this time: four bubbles may have been spent on a client that was away, and no fifth
 /// leaves before 300 s after the first; the rest is one round of bubbles and of solicitations.

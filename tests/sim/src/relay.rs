@@ -25,7 +25,8 @@ pub struct Held {
     pub queued_bytes: usize,
 }
 
-/// A relay as the world sees it. A broken one stands behind it as well (see [`Flawed`](crate::flaw::Flawed)).
+/// A relay as the world sees it, in the words of [`Relay`]. A broken one stands behind it as well (see [`Flawed`](crate::flaw::Flawed)).
+#[allow(clippy::wrong_self_convention)] // Packets come from there.
 pub trait RelayNode {
     /// Takes a native packet routed to it.
     fn from_native(&mut self, now: Instant, packet: &[u8], out: &mut Vec<Output>);
@@ -67,7 +68,7 @@ impl PeerTable for Table {
 }
 
 /// How long an entry outlives the last reception, and how often that is looked at.
-const EXPIRY: Duration = Duration::from_secs(60);
+const EXPIRY: Duration = Duration::from_mins(1);
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What a relay of the world is made of.

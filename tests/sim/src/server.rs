@@ -29,16 +29,16 @@ pub struct PlainServer {
 
 impl PlainServer {
     /// Q.
-    pub fn secondary(&self) -> Ipv4Addr {
+    pub const fn secondary(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.primary.to_bits() + 1)
     }
 
-    fn is_own(&self, ip: Ipv4Addr) -> bool {
+    fn is_own(self, ip: Ipv4Addr) -> bool {
         ip == self.primary || ip == self.secondary()
     }
 
     fn solicited(
-        &self,
+        self,
         to: Ipv4Addr,
         from: Mapped,
         received: &payload::Payload<'_>,

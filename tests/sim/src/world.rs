@@ -280,7 +280,7 @@ impl World {
     fn turn(&mut self, event: Event) {
         match event {
             Event::V4 { from, to, payload } => self.v4_arrives(from, to, &payload),
-            Event::V6(packet) => self.v6_arrives(packet),
+            Event::V6(packet) => self.v6_arrives(&packet),
             Event::WakeRelay(i) => {
                 self.relays[i].wake = None;
                 let due = self.relays[i].node.poll_timeout();
@@ -400,7 +400,7 @@ impl World {
         if header.hop_limit <= 1 {
             return;
         }
-        let place = |addr: &[u8; 16]| u128::from_be_bytes(*addr) as u64 ^ u64::from(addr[7]) << 32;
+        let place = |addr: &[u8; 16]| u64::from(addr[15]) ^ u64::from(addr[7]) << 32;
         let pause = delay(
             self.plan.seed,
             place(&header.source),
@@ -439,7 +439,7 @@ impl World {
         if let Some(i) = relay {
             self.observer.relay_hears(i, from, payload);
             return self.relay(i, |relay, now, out| {
-                relay.from_client(now, from, payload, out)
+                relay.from_client(now, from, payload, out);
             });
         }
         let is_server = |server: &&mut PlainServer| {
@@ -468,13 +468,13 @@ impl World {
             .is_some()
         {
             self.client(i, |client, now, out| {
-                client.receive(now, from, payload, out)
+                client.receive(now, from, payload, out);
             });
         }
     }
 
-    fn v6_arrives(&mut self, packet: Vec<u8>) {
-        let Ok((header, body, _)) = ipv6::parse(&packet) else {
+    fn v6_arrives(&mut self, packet: &[u8]) {
+        let Ok((header, body, _)) = ipv6::parse(packet) else {
             return;
         };
         let host =
@@ -484,12 +484,12 @@ impl World {
             let region = usize::from(header.source[15] ^ header.source[7]);
             let nearest = host(&header.source).map(|i| self.nearest[i]);
             let i = nearest.unwrap_or(region % self.relays.len());
-            return self.relay(i, |relay, now, out| relay.from_native(now, &packet, out));
+            return self.relay(i, |relay, now, out| relay.from_native(now, packet, out));
         }
         if host(&header.destination).is_none() {
             return;
         }
-        if let Some(tag) = packet::tag(&packet) {
+        if let Some(tag) = packet::tag(packet) {
             self.observer.arrives(tag);
         }
         let request = Echo::parse(header, body).filter(|echo| echo.kind == EchoKind::Request);

@@ -137,7 +137,7 @@ fn a_flood_from_one_prefix_is_made_smaller() {
 #[test]
 fn a_flood_from_everywhere_at_one_server_is_made_smaller_once_the_burst_is_spent() {
     let mut attacked = Attacked::new();
-    let mut flood = |attacked: &mut Attacked, packets: std::ops::Range<u32>| {
+    let flood = |attacked: &mut Attacked, packets: std::ops::Range<u32>| {
         for n in packets {
             attacked.native(u16::try_from(n % 0xffff).unwrap(), n);
             attacked.pass(Duration::from_millis(1));

@@ -11,7 +11,7 @@ const fn behind(nat: NatKind, repeats_nonces: bool) -> ClientPlan {
         nat,
         server: 0,
         repeats_nonces,
-        nat_timeout: Duration::from_secs(60),
+        nat_timeout: Duration::from_mins(1),
         hairpin: false,
     }
 }
