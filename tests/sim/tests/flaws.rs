@@ -143,10 +143,10 @@ fn a_relay_that_goes_on_talking_is_seen() {
 
 #[test]
 fn what_a_violation_does_not_need_is_left_out() {
-    let plan = (0..)
+    let plan = (0..1000)
         .map(Plan::from_seed)
         .find(|plan| plan.faults.len() > 2 && plan.has(Fault::RelayRestart) && plan.flows.len() > 1)
-        .expect("one of all seeds");
+        .expect("one of a thousand seeds");
     let is_bad = |plan: &Plan| plan.has(Fault::RelayRestart);
     let least = shrink(&plan, &is_bad);
     assert_eq!(
