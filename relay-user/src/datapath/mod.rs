@@ -48,7 +48,6 @@ use relay_common::{Counter, Egress, Port, RelayConfig, TableShape, maps};
 use teredo::relay::Access;
 use tracing::{info, warn};
 
-#[cfg(feature = "rig")]
 pub use access::{enter_access, of_others};
 pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
