@@ -49,7 +49,6 @@ use aya::{Ebpf, EbpfLoader};
 use relay_common::{Egress, Port, RelayConfig, Succession, TableShape, maps};
 use tracing::{info, warn};
 
-#[cfg(feature = "rig")]
 pub use access::{enter_access, of_others};
 pub use attach::{AttachedPort, foresee};
 pub use bpf_peers::BpfPeers;
