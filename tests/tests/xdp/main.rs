@@ -18,3 +18,4 @@ mod reasons;
 mod rig;
 mod topology;
 mod vectors;
+mod verifier;
