@@ -8,6 +8,7 @@
 //! Rules are cited as `R-n` (relay), `S-n` (server), `C-n` (client); `docs/protocol.md` lists
 //! them with the place that implements each.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "relay")]
 extern crate alloc;

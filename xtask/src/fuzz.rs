@@ -1,5 +1,7 @@
 //! `cargo xtask fuzz`.
 
+mod seeds;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
@@ -19,7 +21,7 @@ enum Target {
 
 /// Feed random input to a part of the protocol until something breaks
 ///
-/// Findings and the corpus stay in fuzz/artifacts and fuzz/corpus.
+/// Begins with the packets of the captures. Findings and the corpus stay in fuzz/artifacts and fuzz/corpus.
 #[derive(Args)]
 pub(crate) struct Fuzz {
     target: Target,
@@ -62,6 +64,12 @@ impl Fuzz {
         let artifacts = root().join("fuzz/artifacts").join(name);
         for directory in [&corpus, &artifacts] {
             std::fs::create_dir_all(directory)?;
+        }
+        match self.target {
+            Target::Payload => seeds::write(root(), seeds::Kind::Datagrams, &corpus)?,
+            Target::Icmp6 => seeds::write(root(), seeds::Kind::Packets, &corpus)?,
+            // Its input is a list of events, not packets.
+            Target::Relay => {}
         }
         let fuzzer = root()
             .join("target/fuzz")

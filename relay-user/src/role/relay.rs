@@ -184,6 +184,8 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
         .collect::<Result<_, StartError>>()?;
     let slow = Arc::new(SlowPath::new(relays, store, &outlets, watches));
     let keeper = next_hop_keeper(fast.datapath.as_mut());
+    // Once while there may be a right to it, and once when more is there.
+    memory::settle();
     let haste = Haste::begin();
     let pins = fast.datapath.as_ref().and_then(Datapath::pinned_in);
     let sandbox = enter_sandbox(&settings, pins)?;

@@ -307,6 +307,11 @@ impl Rig {
         self.peers.insert(PeerKey::from(peer), entry).unwrap();
     }
 
+    /// The object and its programs.
+    pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     /// The entry of a peer.
     pub(crate) fn entry(&mut self, peer: &TeredoAddr) -> PeerEntry {
         self.peers.get(PeerKey::from(peer)).unwrap()

@@ -19,5 +19,6 @@ mod reasons;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod vectors;
+mod verifier;
 
 use rig::topology;

@@ -51,6 +51,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) console: PathBuf,
     /// Which tests of the XDP program are run; all if not given.
     pub(crate) tests: Option<&'a str>,
+    /// Whether what the verifier says is taken as it is, not compared with the record.
+    pub(crate) accept: bool,
     pub(crate) timeout: Duration,
 }
 
@@ -116,6 +118,9 @@ impl Machine<'_> {
             format!("console=ttyS0 quiet panic=-1 mitigations=off nokaslr vm.seconds={seconds}");
         if let Some(tests) = self.tests {
             line += &format!(" vm.tests={tests}");
+        }
+        if self.accept {
+            line += " vm.accept=1";
         }
         line
     }

@@ -32,7 +32,10 @@ const DIRECTORIES: [&str; 8] = ["bin", "proc", "sys", "dev", "tmp", "run", "etc"
 const INIT: &str = "bench/vm/init";
 const PKTGEN: &str = "bench/pktgen";
 /// What tests read, by the path they were compiled with; it leads through the directory of their package.
-const FIXTURES: [&str; 1] = ["teredo/tests/fixtures/vectors.json"];
+const FIXTURES: [&str; 2] = [
+    "teredo/tests/fixtures/vectors.json",
+    "docs/benchmarks/verifier.json",
+];
 const TESTS: &str = "tests";
 
 /// What the checks are about.

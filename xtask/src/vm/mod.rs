@@ -13,6 +13,7 @@ mod matrix;
 mod modules;
 mod packages;
 mod protocol;
+mod record;
 mod report;
 
 pub(crate) use self::matrix::Matrix;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use self::protocol::Transcript;
 use crate::build;
 use crate::setup::{self, Need};
 use crate::sh::root;
@@ -49,39 +51,72 @@ pub(crate) struct Options {
 /// # Errors
 /// The machine cannot be built or started, did not come to its end in time, or a check in it failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    setup::ensure(&[Need::Build, Need::Network])?;
-    if !setup::is_root() {
-        bail!(
-            "the cards of the virtual machine end in a network namespace, which only root may create. Run:\n    \
-             sudo -E env \"PATH=$PATH\" cargo xtask bench vm"
-        );
-    }
-    let directory = std::path::absolute(root().join("target/vm"))?;
-    let tools = packages::tools(&directory)?;
-    let kernel = packages::kernel(&directory, options.kernel.as_deref())?;
-    let payload = image::Payload {
-        shipworm: build::shipworm(true)?,
-        farm: build_farm()?,
-        xdp_tests: build_xdp_tests()?,
-    };
-    let image = image::build(&directory, &tools, &kernel, &payload)?;
-    let machine = boot::Machine {
-        tools: &tools,
-        kernel: &kernel.image,
-        initramfs: &image,
-        console: directory.join("console.log"),
-        tests: options.tests.as_deref(),
-        timeout: Duration::from_secs(options.timeout),
-    };
-    let transcript = machine.run()?;
-    print!("{}", report::table(&transcript));
+    let works = Works::build("cargo xtask bench vm")?;
+    let kernel = options.kernel.as_deref().unwrap_or(packages::KERNEL);
+    let transcript = works.boot(kernel, options, false)?;
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report::figures(&transcript))?;
         std::fs::write(path, text + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    report::judge(&transcript)
-        .with_context(|| format!("the machine's console is in {}", machine.console.display()))
+    works.judge(&transcript)
+}
+
+/// What machines are made of, whatever their kernel.
+struct Works {
+    directory: PathBuf,
+    tools: packages::Tools,
+    payload: image::Payload,
+}
+
+impl Works {
+    /// Builds and fetches what is missing, for `command`.
+    fn build(command: &str) -> Result<Self> {
+        setup::ensure(&[Need::Build, Need::Network])?;
+        if !setup::is_root() {
+            bail!(
+                "the cards of the virtual machine end in a network namespace, which only root may create. Run:\n    \
+                 sudo -E env \"PATH=$PATH\" {command}"
+            );
+        }
+        let directory = std::path::absolute(root().join("target/vm"))?;
+        Ok(Self {
+            tools: packages::tools(&directory)?,
+            payload: image::Payload {
+                shipworm: build::shipworm(true)?,
+                farm: build_farm()?,
+                xdp_tests: build_xdp_tests()?,
+            },
+            directory,
+        })
+    }
+
+    /// Boots the kernel of that package and prints what the machine says.
+    fn boot(&self, kernel: &str, options: &Options, accept: bool) -> Result<Transcript> {
+        let kernel = packages::kernel(&self.directory, kernel)?;
+        let image = image::build(&self.directory, &self.tools, &kernel, &self.payload)?;
+        let transcript = boot::Machine {
+            tools: &self.tools,
+            kernel: &kernel.image,
+            initramfs: &image,
+            console: self.console(),
+            tests: options.tests.as_deref(),
+            accept,
+            timeout: Duration::from_secs(options.timeout),
+        }
+        .run()?;
+        print!("{}", report::table(&transcript));
+        Ok(transcript)
+    }
+
+    fn judge(&self, transcript: &Transcript) -> Result<()> {
+        report::judge(transcript)
+            .with_context(|| format!("the machine's console is in {}", self.console().display()))
+    }
+
+    fn console(&self) -> PathBuf {
+        self.directory.join("console.log")
+    }
 }
 
 fn build_farm() -> Result<PathBuf> {

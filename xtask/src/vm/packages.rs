@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::sh::sh;
 
 /// Depends on the newest kernel of the distribution for virtual machines.
-const KERNEL: &str = "linux-image-cloud-amd64";
+pub(crate) const KERNEL: &str = "linux-image-cloud-amd64";
+/// The same, of the series of the next release of Debian.
+pub(crate) const LATER_KERNEL: &str = "linux-image-6.12-cloud-amd64";
 const QEMU: &str = "qemu-system-x86";
 const QEMU_PROGRAM: &str = "qemu-system-x86_64";
 /// What runs in the machine beside our own and what builds it: the shell, and a look at loaded programs.
@@ -108,14 +110,14 @@ pub(crate) fn tools(directory: &Path) -> Result<Tools> {
     Ok(tools)
 }
 
-/// Unpacks a kernel: `package`, or the newest one.
+/// Unpacks a kernel: `package`, or what it depends on.
 ///
 /// # Errors
 /// There is no such package, or it cannot be fetched or unpacked.
-pub(crate) fn kernel(directory: &Path, package: Option<&str>) -> Result<Kernel> {
+pub(crate) fn kernel(directory: &Path, package: &str) -> Result<Kernel> {
     let package = match package {
-        Some(package) => package.to_owned(),
-        None => newest_kernel()?,
+        KERNEL | LATER_KERNEL => newest_kernel(package)?,
+        package => package.to_owned(),
     };
     let Some(release) = package.strip_prefix("linux-image-") else {
         bail!("--kernel {package}: not a kernel (name a package linux-image-...)");
@@ -138,12 +140,12 @@ pub(crate) fn kernel(directory: &Path, package: Option<&str>) -> Result<Kernel> 
     })
 }
 
-fn newest_kernel() -> Result<String> {
+fn newest_kernel(package: &str) -> Result<String> {
     let depends = sh("find a kernel", "apt-cache")
-        .args(["depends", KERNEL])
+        .args(["depends", package])
         .output()?;
     first_dependency(&depends).with_context(|| {
-        format!("apt knows no {KERNEL}; run `apt-get update`, or name one with --kernel")
+        format!("apt knows no {package}; run `apt-get update`, or name one with --kernel")
     })
 }
 
@@ -208,9 +210,7 @@ mod tests {
 
     #[test]
     fn a_package_that_is_no_kernel_is_refused_before_anything_is_fetched() {
-        let error = kernel(Path::new("/nonexistent"), Some("vim"))
-            .err()
-            .unwrap();
+        let error = kernel(Path::new("/nonexistent"), "vim").err().unwrap();
         assert!(error.to_string().contains("--kernel vim"), "{error}");
     }
 }
