@@ -195,6 +195,8 @@ impl Observer {
         let peer = TeredoAddr::from_octets(&sent.header.destination);
         if let Some(peer) = peer.filter(|_| sent.header.is_bubble() && to.port == SERVER_PORT) {
             let nonce = Trailers::parse(sent.tail).ok().and_then(|t| t.nonce);
+            // not even a bubble leaves for a client that cannot exist.
+            self.sends_to(peer.mapped().ip);
             self.bubble(now, relay, peer, (sent.header.source, nonce));
         }
     }

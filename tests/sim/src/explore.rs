@@ -109,7 +109,7 @@ fn describe(plan: &Plan, outcome: &Outcome) -> String {
     let _ = writeln!(text, "clients: {:?}", least.clients);
     let _ = write!(
         text,
-        "replay: {SEED_VARIABLE}={} cargo test -p shipworm-sim --test properties -- --nocapture",
+        "replay: {SEED_VARIABLE}={} cargo test -p shipworm-sim --test properties first -- --nocapture",
         plan.seed
     );
     text

@@ -113,7 +113,7 @@ impl<R: RelayNode> Flawed<R> {
                 if let Some(Output::V4 { from, to, payload }) = bubble {
                     for n in 0..30_000_u32 {
                         let mut payload = payload.clone();
-                        payload[36..40].copy_from_slice(&(!n).to_be_bytes());
+                        payload[36..40].copy_from_slice(&(!(0x0b00_0000 + n)).to_be_bytes());
                         out.push(Output::V4 { from, to, payload });
                     }
                 }
