@@ -214,14 +214,7 @@ fn start(settings: RelaySettings) -> Result<Started, StartError> {
         .map_err(|error| no_thread(&error))?;
     memory::settle();
     // Last, when everything behind it works: traffic comes by this route.
-    running.tun.add_route().map_err(|error| {
-        StartError::new(
-            "route",
-            format!("2001::/32 dev {TUN_NAME}"),
-            error.to_string(),
-            "another route for it may be there: ip -6 route show 2001::/32",
-        )
-    })?;
+    running.tun.add_route().map_err(|error| no_route(&error))?;
     sandbox.map_or(Ok(()), Sandbox::seal)?;
     Ok(Started {
         running,
@@ -406,6 +399,15 @@ fn share<T>(things: Vec<T>, ways: usize) -> Vec<Vec<(usize, T)>> {
         shares[number % ways].push((number, thing));
     }
     shares
+}
+
+fn no_route(error: &io::Error) -> StartError {
+    StartError::new(
+        "route",
+        format!("2001::/32 dev {TUN_NAME}"),
+        error.to_string(),
+        "another route for it may be there: ip -6 route show 2001::/32",
+    )
 }
 
 fn no_thread(error: &io::Error) -> StartError {
