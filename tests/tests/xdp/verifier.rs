@@ -234,8 +234,6 @@ fn growth_beyond_the_allowance_and_what_is_not_recorded_are_named() {
         "{found:?}"
     );
     assert!(grown(&record, "6.18", &measured(9999)).is_empty());
-    let other = measured(1)
-        .into_iter()
-        .map(|(_, f)| ("other".to_owned(), f));
+    let other = measured(1).into_values().map(|f| ("other".to_owned(), f));
     assert_eq!(grown(&record, "6.1", &other.collect()).len(), 2);
 }
