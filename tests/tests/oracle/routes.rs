@@ -42,14 +42,11 @@ pub(crate) fn ipv4(ip: u32) -> Route {
     };
     let through = |tags| narrow(tags, 1500);
     match (ip >> 8, ip & 0xff) {
-        (0x00c6_3364, 0..=63 | 240..=255) => through(&[]),
-        (0x00c6_3364, 64..=95) => through(ONE),
-        (0x00c6_3364, 96..=127) => through(TWO),
+        // Of 203.0.113.0/24 the neighbours.
+        (0x00c6_3364, 0..=63 | 240..=255) | (0x00cb_0071, 1) => through(&[]),
+        (0x00c6_3364, 64..=95) | (0x00cb_0071, 17) => through(ONE),
+        (0x00c6_3364, 96..=127) | (0x00cb_0071, 33) => through(TWO),
         (0x00c6_3364, 192..=207) => narrow(&[], 1000),
-        // Neighbours.
-        (0x00cb_0071, 1) => through(&[]),
-        (0x00cb_0071, 17) => through(ONE),
-        (0x00cb_0071, 33) => through(TWO),
         (0x00c6_3364 | 0x00cb_0071, _) => Route::Nowhere,
         _ => through(&[]),
     }
