@@ -37,14 +37,14 @@ pub(crate) fn run() -> Result<()> {
             at_large.push(mutant.bug);
         }
     }
-    println!("\n{:58} {:28} caught by", "bug", "in");
+    println!("\n{:70} {:27} caught by", "bug", "in");
     for mutant in &MUTANTS {
         let by = if at_large.contains(&mutant.bug) {
             "NOTHING".to_owned()
         } else {
             mutant.trap.name()
         };
-        println!("{:58} {:28} {by}", mutant.bug, mutant.file);
+        println!("{:70} {:27} {by}", mutant.bug, mutant.file);
     }
     if !at_large.is_empty() {
         bail!("not caught: {}", at_large.join("; "));

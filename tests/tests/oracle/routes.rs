@@ -42,9 +42,10 @@ pub(crate) fn ipv4(ip: u32) -> Route {
     };
     let through = |tags| narrow(tags, 1500);
     match (ip >> 8, ip & 0xff) {
-        (0x00c6_3364, 0..=63 | 240..=255) => through(&[]),
-        (0x00c6_3364, 64..=95) => through(ONE),
-        (0x00c6_3364, 96..=127) => through(TWO),
+        // Of 203.0.113.0/24 the neighbours.
+        (0x00c6_3364, 0..=63 | 240..=255) | (0x00cb_0071, 1) => through(&[]),
+        (0x00c6_3364, 64..=95) | (0x00cb_0071, 17) => through(ONE),
+        (0x00c6_3364, 96..=127) | (0x00cb_0071, 33) => through(TWO),
         (0x00c6_3364, 192..=207) => narrow(&[], 1000),
         (0x00c6_3364 | 0x00cb_0071, _) => Route::Nowhere,
         _ => through(&[]),
@@ -58,7 +59,12 @@ pub(crate) fn ipv6(d: &[u8; 16]) -> Route {
         return through(Port::Lan, &[], 9000);
     }
     let is_attached = (d[4], d[6], d[7]) == (0, 0, 0) && (1..=6).contains(&d[5]);
+    let is_neighbour = d[8..] == [0, 0, 0, 0, 0, 0, 0, 1];
     match (d[4], d[5]) {
+        (_, 1) if is_attached && is_neighbour => through(Port::Lan, &[], 9000),
+        (_, 2) if is_attached && is_neighbour => through(Port::Lan, ONE, 1500),
+        (_, 3) if is_attached && is_neighbour => through(Port::Lan, TWO, 1500),
+        (_, 6) if is_attached && is_neighbour => through(Port::Wan, &[], 1500),
         _ if is_attached => Route::Nowhere,
         (0, 0x10) => through(Port::Lan, ONE, 1500),
         (0, 0x20) => through(Port::Lan, TWO, 1500),
