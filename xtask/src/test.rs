@@ -69,7 +69,14 @@ fn all(filter: &[String], long: bool) -> Result<()> {
     tests.run()?;
     if long {
         cargo("simulate ten million clients")
-            .args(["run", "--release", "--package", "shipworm-sim", "--bin", "scale"])
+            .args([
+                "run",
+                "--release",
+                "--package",
+                "shipworm-sim",
+                "--bin",
+                "scale",
+            ])
             .run()?;
     }
     examples
