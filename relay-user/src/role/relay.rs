@@ -228,8 +228,7 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
         })
         .map_err(|error| no_thread(&error))?;
     memory::settle();
-    running.open_up()?;
-    sandbox.map_or(Ok(()), Sandbox::seal)?;
+    running.open_up(sandbox)?;
     Ok(Started {
         running,
         server,

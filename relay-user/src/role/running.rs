@@ -15,6 +15,7 @@ use crate::control::{self, Ask, Server, Successor};
 use crate::datapath::{Datapath, NextHopKeeper};
 use crate::error::StartError;
 use crate::net::{self, Snapshot};
+use crate::sandbox::Sandbox;
 use crate::slowpath::front_ends;
 use crate::slowpath::shards::SlowPath;
 use crate::slowpath::tun::{self, TUN_NAME, Tun};
@@ -40,7 +41,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Last, when everything behind it works: traffic comes by this route.
-    pub(super) fn open_up(&self) -> Result<(), StartError> {
+    pub(super) fn open_up(&self, sandbox: Option<Sandbox>) -> Result<(), StartError> {
         let datapath = self.datapath.as_ref();
         let outlives = datapath.is_some_and(|datapath| datapath.pinned_in().is_some());
         self.tun
@@ -53,7 +54,8 @@ impl Running {
                 error.to_string(),
                 "another route for it may be there: ip -6 route show 2001::/32",
             )
-        })
+        })?;
+        sandbox.map_or(Ok(()), Sandbox::seal)
     }
 
     pub(super) fn start_workers(

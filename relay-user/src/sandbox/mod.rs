@@ -5,8 +5,8 @@
 //!
 //! | step | when | for | what |
 //! |---|---|---|---|
-//! | [`Sandbox::enter`] | before the first thread starts | the calling thread and those it starts | capabilities, `no_new_privs`, [files](files) |
-//! | [`Sandbox::seal`] | when all threads run | the process | [system calls](calls) |
+//! | [`Sandbox::enter`] | before the first thread starts | the calling thread and those it starts | capabilities, `no_new_privs`, files |
+//! | [`Sandbox::seal`] | when all threads run | the process | system calls |
 //!
 //! What is allowed, and why, stands in `docs/decisions/0012-least-privilege.md`.
 
