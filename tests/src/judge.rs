@@ -99,6 +99,13 @@ fn judge(table: &str) -> Result<Verdict> {
         let &[frame, protocols, ipv4, udp, tcp, icmp6] = columns.as_slice() else {
             bail!("tshark printed: {line}");
         };
+        // What an error quotes is the packet as the kernel had it: its checksum may be left to a device it never reached.
+        let (udp, tcp, icmp6) = if protocols.contains("icmpv6:ipv6") {
+            let (first, _) = icmp6.split_once(',').unwrap_or((icmp6, ""));
+            ("", "", first)
+        } else {
+            (udp, tcp, icmp6)
+        };
         for (name, statuses) in [
             ("IPv4", ipv4),
             ("UDP", udp),
@@ -147,6 +154,14 @@ mod tests {
     fn a_wrong_inner_checksum_is_named_with_its_frame() {
         let error = judge("7\teth:ip:udp:teredo:ipv6:udp\t1\t1,0\t\t\n").unwrap_err();
         assert!(error.to_string().starts_with("frame 7"), "{error}");
+    }
+
+    #[test]
+    fn a_packet_that_an_error_quotes_is_not_judged_but_the_error_is() {
+        let quote = "3\teth:ethertype:ipv6:icmpv6:ipv6:tcp:data\t\t\t0\t1\n";
+        assert_eq!(judge(quote).unwrap().icmp6, 1);
+        let wrong = "3\teth:ethertype:ipv6:icmpv6:ipv6:icmpv6\t\t\t\t0,1\n";
+        assert!(judge(wrong).is_err());
     }
 
     #[test]
