@@ -33,6 +33,15 @@ fn a_route_that_flaps_is_followed_both_ways() {
 }
 
 #[test]
+fn a_service_address_that_was_gone_serves_again_when_it_is_back() {
+    let route = "route replace default via 203.0.113.17 dev lb-v4";
+    heals(
+        &["addr del 203.0.113.18/28 dev lb-v4"],
+        &["addr add 203.0.113.18/28 dev lb-v4", route],
+    );
+}
+
+#[test]
 fn a_port_that_is_renamed_goes_on_and_is_shown_by_its_new_name() {
     let world = World::new();
     let relay = world.relay(&pinned());
