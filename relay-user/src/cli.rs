@@ -55,8 +55,8 @@ pub struct RunFlags {
     #[command(flatten)]
     pub relay: RelayFlags,
 
-    /// Take over from the relay that answers at the control socket, if there is one: it hands over its sockets and ends, and no
-    /// packet of an established peer is lost. The way to a new version, and back.
+    /// Take over from the relay that answers at the control socket, if there is one: it hands over its sockets and ends, and where
+    /// its peers are pinned no packet of theirs is lost. The way to a new version, and back.
     #[arg(long)]
     pub take_over: bool,
 }

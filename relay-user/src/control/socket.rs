@@ -73,10 +73,16 @@ fn holder(path: &Path) -> io::Result<Holder> {
 
 /// The process at the other end: whoever called `listen`.
 fn peer_pid(socket: &Socket) -> Option<i32> {
+    let pid = peer_credentials(socket)?.pid;
+    (pid > 0).then_some(pid)
+}
+
+/// Who is at the other end (`SO_PEERCRED`).
+pub(super) fn peer_credentials(socket: &impl AsRawFd) -> Option<libc::ucred> {
     let mut credentials = libc::ucred {
         pid: 0,
-        uid: 0,
-        gid: 0,
+        uid: libc::uid_t::MAX,
+        gid: libc::gid_t::MAX,
     };
     let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
     // SAFETY: the kernel writes at most `len` bytes, the size of `credentials`, which are plain integers.
@@ -89,7 +95,7 @@ fn peer_pid(socket: &Socket) -> Option<i32> {
             &raw mut len,
         )
     };
-    (result == 0 && credentials.pid > 0).then_some(credentials.pid)
+    (result == 0).then_some(credentials)
 }
 
 /// Checks that no daemon answers at `path` and that nothing but a socket stands there. Changes nothing.

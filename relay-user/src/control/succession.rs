@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::socket::peer_credentials;
 use super::{Refused, Request};
 
 /// How long the daemon before may take to stop.
@@ -30,25 +31,9 @@ impl Successor {
 
     /// Whether it runs as this process does, or as root: a group that may ask for the status may not end the relay.
     pub fn may_take_over(&self) -> bool {
-        let mut credentials = libc::ucred {
-            pid: 0,
-            uid: libc::uid_t::MAX,
-            gid: 0,
-        };
-        let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
-        // SAFETY: the kernel writes at most `len` bytes, the size of `credentials`, which are plain integers.
-        let told = unsafe {
-            libc::getsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERCRED,
-                (&raw mut credentials).cast(),
-                &raw mut len,
-            )
-        };
         // SAFETY: geteuid cannot fail.
         let own = unsafe { libc::geteuid() };
-        told == 0 && (credentials.uid == 0 || credentials.uid == own)
+        peer_credentials(&self.0).is_some_and(|peer| peer.uid == 0 || peer.uid == own)
     }
 
     /// Tells it why not.

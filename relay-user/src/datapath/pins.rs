@@ -72,14 +72,17 @@ impl Pins {
     /// # Errors
     /// `base` cannot be made, or is on another kind of file system.
     pub fn open(base: &Path) -> io::Result<Self> {
+        let is_new = !base.exists();
         make_directory(base)?;
         if !is_bpf_file_system(base)? {
+            if is_new {
+                let _ = fs::remove_dir(base);
+            }
             return Err(io::Error::other(
                 "not on a BPF file system, see mount -t bpf",
             ));
         }
-        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
-        let directory = base.join(format!("{RELAY}{namespace}"));
+        let directory = directory_here(base)?;
         remove_dead_siblings(base, &directory);
         make_directory(&directory)?;
         Ok(Self {
@@ -146,8 +149,7 @@ impl Pins {
 
     /// Whether the program of a daemon before is still on the port of that index.
     pub(super) fn has_link(&self, ifindex: u32) -> bool {
-        let link = self.link(ifindex);
-        link.exists() && port_of(&link).is_ok_and(|port| port == ifindex)
+        is_on(&self.link(ifindex), ifindex)
     }
 
     /// Whether any program of a daemon before is on a port.
@@ -186,12 +188,14 @@ impl Drop for Pins {
 
 /// Whether the program on the port of that index is that of a relay which is gone: its successor replaces it.
 pub(super) fn is_left_over(base: &Path, ifindex: u32) -> bool {
-    let Ok(namespace) = fs::metadata("/proc/thread-self/ns/net") else {
-        return false;
-    };
-    let directory = base.join(format!("{RELAY}{}", namespace.ino()));
-    let link = directory.join(format!("{LINK}{ifindex}"));
-    port_of(&link).is_ok_and(|port| port == ifindex)
+    directory_here(base)
+        .is_ok_and(|directory| is_on(&directory.join(format!("{LINK}{ifindex}")), ifindex))
+}
+
+/// The directory of the relay in the calling thread's network namespace.
+fn directory_here(base: &Path) -> io::Result<PathBuf> {
+    let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+    Ok(base.join(format!("{RELAY}{namespace}")))
 }
 
 /// A relay of which all links have lost their ports can never be taken over from.
@@ -280,6 +284,11 @@ fn port_of(link: &Path) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("not a link of an XDP program"))
 }
 
+/// Whether a link is pinned at `link` and its program still on that port.
+fn is_on(link: &Path, ifindex: u32) -> bool {
+    port_of(link).is_ok_and(|port| port == ifindex)
+}
+
 /// Opens what is pinned at `path`.
 fn open(path: &Path) -> io::Result<OwnedFd> {
     const BPF_OBJ_GET: libc::c_long = 7;
@@ -313,8 +322,10 @@ mod tests {
     #[test]
     fn a_directory_on_another_file_system_is_refused_by_name_of_the_right_one() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Pins::open(directory.path()).unwrap_err().to_string();
+        let base = directory.path().join("shipworm");
+        let error = Pins::open(&base).unwrap_err().to_string();
         assert!(error.contains("mount -t bpf"), "{error}");
+        assert!(!base.exists(), "nothing is left of it");
     }
 
     #[test]
