@@ -88,6 +88,12 @@ reasons! {
     Decapsulated = Forwarded,
     /// A bubble from an accepted source, which ends at the relay.
     BubbleAccepted = Consumed,
+    /// A router solicitation the server answered with an advertisement.
+    Advertised = Consumed,
+    /// A bubble or small ICMPv6 message the server sent on to a client.
+    ForwardedToClient = Forwarded,
+    /// An echo request or reply the server sent on to native IPv6.
+    ForwardedToNative = Forwarded,
 
     // ---- left to the kernel by the fast path
     /// Not Teredo traffic of this relay.
@@ -98,6 +104,8 @@ reasons! {
     OuterOptions = Passed,
     /// A frame larger than an AF_XDP buffer: the kernel answers it through the TUN device.
     FrameTooLargeToPunt = Passed,
+    /// For the server's socket: credentials, an echo to native IPv6, or another thing that is not settled by looking at it.
+    PassToServer = Passed,
 
     // ---- handed to the slow path
     /// No trusted peer of that address yet.
@@ -236,6 +244,32 @@ reasons! {
     RoutingHeaderType0 = Dropped,
     /// Congestion marked on the outer header of a packet that is not ECN-capable.
     CongestionMarkedNotEct = Dropped,
+
+    // ---- dropped by the server
+    /// Neither a bubble nor ICMPv6: a server carries no data.
+    NotBubbleNorIcmp6 = Dropped,
+    /// Addressed to the server itself, and no router solicitation.
+    ServerAddressed = Dropped,
+    /// From a host without a Teredo address to anybody but a client of this server.
+    ClientOfAnotherServer = Dropped,
+    /// A router solicitation that must not be answered: hop limit, checksum, code or options.
+    SolicitationInvalid = Dropped,
+    /// A router solicitation without the credentials this server asks for.
+    CredentialsMissing = Dropped,
+    /// Credentials of a client id this server does not know.
+    ClientIdUnknown = Dropped,
+    /// Credentials with a wrong authentication value.
+    CredentialsWrong = Dropped,
+    /// ICMPv6 of more than 88 bytes through the server.
+    Icmp6TooLarge = Dropped,
+    /// ICMPv6 a server does not carry: neighbour discovery, or to native IPv6 anything but echo.
+    Icmp6NotCarried = Dropped,
+    /// Packets from one IPv4 address to the server come faster than the limit.
+    OuterSourceRateExceeded = Dropped,
+    /// Packets through the server to one IPv4 address are due faster than the limit.
+    TargetRateExceeded = Dropped,
+    /// Echoes through the server to native IPv6 are due faster than the limit.
+    NativeRateExceeded = Dropped,
 }
 
 macro_rules! fate_to_reason {
@@ -259,6 +293,9 @@ fate_to_reason! {
     OriginTruncated HeaderOutOfOrder TrailerDiscards TrailerMalformed SourceNotTeredo JumbogramForm PeerUnknown
     OuterSourceMismatch DestinationNotGlobal DestinationTeredo DestinationEmbedsForbiddenAddress
     DestinationNotServed RoutingHeaderType0 CongestionMarkedNotEct
+    Advertised ForwardedToClient ForwardedToNative
+    NotBubbleNorIcmp6 ServerAddressed ClientOfAnotherServer SolicitationInvalid CredentialsMissing ClientIdUnknown
+    CredentialsWrong Icmp6TooLarge Icmp6NotCarried OuterSourceRateExceeded TargetRateExceeded NativeRateExceeded
 }
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ fates! {
     Decapsulated,
     /// A bubble from an accepted source, which ends here.
     BubbleAccepted,
+    /// A router solicitation a server answered with an advertisement (S-10).
+    Advertised,
+    /// A bubble or small ICMPv6 message a server sent on to a client (S-15).
+    ForwardedToClient,
+    /// An echo request or reply a server sent on to native IPv6 (S-14).
+    ForwardedToNative,
 
     // ---- native IPv6 towards a client
     /// Shorter than an IPv6 header, or than its payload length says.
@@ -126,6 +132,32 @@ fates! {
     RoutingHeaderType0,
     /// Congestion marked on the outer header of a packet that is not ECN-capable (RFC 6040 4.2).
     CongestionMarkedNotEct,
+
+    // ---- to a server
+    /// Neither a bubble nor ICMPv6: a server carries no data (S-3, S-16).
+    NotBubbleNorIcmp6,
+    /// Addressed to the server itself, and no solicitation (S-9).
+    ServerAddressed,
+    /// From a host without a Teredo address to anybody but a client of this server (S-7).
+    ClientOfAnotherServer,
+    /// A router solicitation RFC 4861 6.1.1 forbids to answer (S-11).
+    SolicitationInvalid,
+    /// A router solicitation without the credentials this server asks for (S-5).
+    CredentialsMissing,
+    /// Credentials of a client id this server does not know (S-21).
+    ClientIdUnknown,
+    /// Credentials with a wrong authentication value (S-20, S-21).
+    CredentialsWrong,
+    /// ICMPv6 of more than 88 bytes (S-14, S-16).
+    Icmp6TooLarge,
+    /// ICMPv6 that is not carried: neighbour discovery, or to native IPv6 anything but echo (S-14).
+    Icmp6NotCarried,
+    /// Packets from one IPv4 address come faster than the limit (S-17).
+    OuterSourceRateExceeded,
+    /// Packets to one IPv4 address are due faster than the limit (S-17).
+    TargetRateExceeded,
+    /// Echoes to native IPv6 are due faster than the limit (S-17).
+    NativeRateExceeded,
 }
 
 #[cfg(test)]

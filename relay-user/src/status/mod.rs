@@ -118,6 +118,9 @@ pub struct Traffic {
     pub encapsulated: PathCounts,
     /// Clients to native IPv6.
     pub decapsulated: PathCounts,
+    /// By the server: bubbles and small ICMPv6 messages to clients, echoes to native IPv6.
+    #[serde(default)]
+    pub served: PathCounts,
 }
 
 impl Traffic {

@@ -99,16 +99,17 @@ impl Reasons {
 
     /// The data carried: the reasons of kind `forwarded`, by direction.
     pub fn traffic(&self) -> Traffic {
-        let (direct, queued) = (
-            self.of(Reason::Encapsulated),
-            self.of(Reason::EncapsulatedFromQueue),
-        );
+        let sum = |one: Reason, other: Reason| {
+            let (one, other) = (self.of(one), self.of(other));
+            PathCounts {
+                fast: one.fast + other.fast,
+                slow: one.slow + other.slow,
+            }
+        };
         Traffic {
-            encapsulated: PathCounts {
-                fast: direct.fast + queued.fast,
-                slow: direct.slow + queued.slow,
-            },
+            encapsulated: sum(Reason::Encapsulated, Reason::EncapsulatedFromQueue),
             decapsulated: self.of(Reason::Decapsulated),
+            served: sum(Reason::ForwardedToClient, Reason::ForwardedToNative),
         }
     }
 }
@@ -195,7 +196,7 @@ mod tests {
             .map(|r| *r as u64)
             .sum();
         let traffic = reasons.traffic();
-        let carried = traffic.encapsulated.slow + traffic.decapsulated.slow;
+        let carried = traffic.encapsulated.slow + traffic.decapsulated.slow + traffic.served.slow;
         assert_eq!(carried.packets, forwarded);
         assert_eq!(carried.bytes, 10 * forwarded);
     }
