@@ -47,7 +47,8 @@ fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
 
 fn relay(RunFlags { relay, take_over }: &RunFlags) -> Result<(), Failed> {
     let settings = config::settings(relay).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
-    logging::start(settings.log, settings.log_format).map_err(|e| failed(EXIT_FAILED)(&e))?;
+    logging::start(settings.daemon.log, settings.daemon.log_format)
+        .map_err(|e| failed(EXIT_FAILED)(&e))?;
     role::relay::run(settings, *take_over).map_err(|e| failed(e.exit_code())(&e))
 }
 

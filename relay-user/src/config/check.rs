@@ -38,10 +38,10 @@ pub fn check(
     settings: &RelaySettings,
     interfaces: &[InterfaceInfo],
 ) -> Result<(Resolved, Plan), StartError> {
-    require_privileges(settings.datapath)?;
+    require_privileges(settings.daemon.datapath)?;
     let resolved = resolve(settings, interfaces)?;
     probe_service_port(resolved.service)?;
-    control::refuse_if_taken(&settings.socket)?;
+    control::refuse_if_taken(&settings.daemon.socket)?;
     let forwarding =
         std::fs::read_to_string(Path::new(FORWARDING)).is_ok_and(|value| value.trim() != "0");
     let plan = plan(settings, &resolved, forwarding);
@@ -67,7 +67,7 @@ fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan
             "native address",
             format!("{} on {}", resolved.native_address, resolved.native_on),
         ),
-        ("datapath", settings.datapath.as_str().to_owned()),
+        ("datapath", settings.daemon.datapath.as_str().to_owned()),
         (
             "max peers",
             format!(
@@ -78,11 +78,12 @@ fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan
         ),
         (
             "control socket",
-            format!("{}, free", settings.socket.display()),
+            format!("{}, free", settings.daemon.socket.display()),
         ),
     ];
-    if !settings.allow_non_global.is_empty() {
+    if !settings.daemon.allow_non_global.is_empty() {
         let nets: Vec<String> = settings
+            .daemon
             .allow_non_global
             .iter()
             .map(ToString::to_string)

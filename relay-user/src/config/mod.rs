@@ -25,7 +25,8 @@ pub use keys::{KEYS, Key};
 pub use machine::{probe_service_port, require_privileges};
 pub use resolve::{InterfaceInfo, PortRef, Resolved, resolve};
 pub use settings::{
-    Bind, DatapathChoice, Level, LogFormat, RelaySettings, peer_table_bytes, settings,
+    Bind, DaemonSettings, DatapathChoice, Level, LogFormat, RelaySettings, peer_table_bytes,
+    settings,
 };
 
 /// UDP port of the service when none is asked for: customary for relays.

@@ -122,7 +122,7 @@ impl<'a> Machine<'a> {
                 StartError::new("--iface", name, "no such interface", next)
             })
         };
-        self.settings.ifaces.iter().map(find).collect()
+        self.settings.daemon.ifaces.iter().map(find).collect()
     }
 
     /// The named interfaces, each followed by the VLAN devices on it (and on those: QinQ), and then what is below them.
@@ -160,7 +160,7 @@ impl<'a> Machine<'a> {
     }
 
     fn named(&self) -> String {
-        self.settings.ifaces.join(", ")
+        self.settings.daemon.ifaces.join(", ")
     }
 
     fn service(&self, near: &[&InterfaceInfo]) -> Result<(SocketAddrV4, String), StartError> {
@@ -183,7 +183,7 @@ impl<'a> Machine<'a> {
             near.iter()
                 .flat_map(|i| i.ipv4.iter().map(|ip| (*ip, &i.name)))
         };
-        if let Some((ip, on)) = addresses().find(|(ip, _)| self.settings.may_talk_to(*ip)) {
+        if let Some((ip, on)) = addresses().find(|(ip, _)| self.settings.daemon.may_talk_to(*ip)) {
             return Ok((SocketAddrV4::new(ip, DEFAULT_PORT), on.clone()));
         }
         Err(match addresses().next() {

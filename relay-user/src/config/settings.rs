@@ -73,19 +73,41 @@ pub enum LogFormat {
     Json,
 }
 
-/// Settings of the relay: sound in themselves, not yet compared with this machine.
+/// What every daemon has, whatever its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelaySettings {
+pub struct DaemonSettings {
     /// Interfaces, 1 to [`MAX_IFACES`], each once.
     pub ifaces: Vec<String>,
-    /// Service address; `None`: first global IPv4 of the interfaces, port 3545.
-    pub bind: Option<Bind>,
-    /// Source of ICMPv6 errors; `None`: first global IPv6 of the interfaces.
-    pub native_address: Option<Ipv6Addr>,
     /// How packets are carried.
     pub datapath: DatapathChoice,
     /// Ranges outside global unicast that clients may have (invariant 8).
     pub allow_non_global: Vec<Ipv4Net>,
+    /// Path of the control socket.
+    pub socket: PathBuf,
+    /// Least severity that is logged.
+    pub log: Level,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Whether the daemon gives up what it does not use.
+    pub sandbox: bool,
+}
+
+impl DaemonSettings {
+    /// Whether it may talk to `ip`: global unicast, or opened.
+    pub fn may_talk_to(&self, ip: Ipv4Addr) -> bool {
+        is_global_unicast(ip) || self.allow_non_global.iter().any(|net| net.contains(ip))
+    }
+}
+
+/// Settings of the relay: sound in themselves, not yet compared with this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    /// What every daemon has.
+    pub daemon: DaemonSettings,
+    /// Service address; `None`: first global IPv4 of the interfaces, port 3545.
+    pub bind: Option<Bind>,
+    /// Source of ICMPv6 errors; `None`: first global IPv6 of the interfaces.
+    pub native_address: Option<Ipv6Addr>,
     /// Whom the relay serves.
     pub access: Access,
     /// Peers trusted at the same time, 1 to [`MAX_MAX_PEERS`](super::MAX_MAX_PEERS).
@@ -94,25 +116,10 @@ pub struct RelaySettings {
     pub shards: NonZeroUsize,
     /// Bounds of the relay, all shards together.
     pub limits: Limits,
-    /// Path of the control socket.
-    pub socket: PathBuf,
-    /// Least severity that is logged.
-    pub log: Level,
-    /// How log lines look.
-    pub log_format: LogFormat,
     /// Whether AF_XDP sockets try zero-copy mode.
     pub zero_copy: bool,
     /// Directory of a BPF file system in which program and peers outlive the daemon; `None`: they do not.
     pub pin_dir: Option<PathBuf>,
-    /// Whether the daemon gives up what it does not use.
-    pub sandbox: bool,
-}
-
-impl RelaySettings {
-    /// Whether the relay may talk to `ip`: global unicast, or opened.
-    pub fn may_talk_to(&self, ip: Ipv4Addr) -> bool {
-        is_global_unicast(ip) || self.allow_non_global.iter().any(|net| net.contains(ip))
-    }
 }
 
 /// Bytes of kernel memory a peer table for `max_peers` takes.
@@ -135,29 +142,10 @@ pub fn settings(flags: &RelayFlags) -> Result<RelaySettings, StartError> {
 }
 
 fn validate(given: Given) -> Result<RelaySettings, StartError> {
-    let ifaces = interfaces(&given.iface)?;
-    if let Some(extra) = given.allow_non_global.get(MAX_ALLOW_NON_GLOBAL) {
-        return Err(extra.origin.refuse(
-            "allow-non-global",
-            extra.value,
-            format!("more than {MAX_ALLOW_NON_GLOBAL} ranges"),
-            "join neighbouring ranges",
-        ));
-    }
-    let settings = RelaySettings {
-        ifaces,
-        bind: given.bind.as_ref().map(|b| b.value),
-        native_address: given.native_address.map(|a| a.value),
+    let daemon = DaemonSettings {
+        ifaces: interfaces(&given.iface)?,
         datapath: given.datapath.map_or(DatapathChoice::Xdp, |d| d.value),
-        allow_non_global: given
-            .allow_non_global
-            .into_iter()
-            .map(|net| net.value)
-            .collect(),
-        access: given.lists.access()?,
-        max_peers: given.max_peers.map_or(maps::DEFAULT_MAX_PEERS, |n| n.value),
-        shards: given.numbers.shards(),
-        limits: given.numbers.limits(),
+        allow_non_global: opened(given.allow_non_global)?,
         socket: given
             .socket
             .map_or_else(|| PathBuf::from(DEFAULT_SOCKET), |path| path.value),
@@ -165,17 +153,26 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
         log_format: given
             .log_format
             .map_or(LogFormat::Text, |format| format.value),
+        sandbox: given.sandbox.is_none_or(|s| s.value),
+    };
+    let settings = RelaySettings {
+        daemon,
+        bind: given.bind.as_ref().map(|b| b.value),
+        native_address: given.native_address.map(|a| a.value),
+        access: given.lists.access()?,
+        max_peers: given.max_peers.map_or(maps::DEFAULT_MAX_PEERS, |n| n.value),
+        shards: given.numbers.shards(),
+        limits: given.numbers.limits(),
         zero_copy: given.zero_copy.is_some_and(|z| z.value),
         pin_dir: given
             .pin_dir
             .map_or_else(|| Some(PathBuf::from(DEFAULT_PIN_DIR)), |dir| dir.value),
-        sandbox: given.sandbox.is_none_or(|s| s.value),
     };
     if let Some(Sourced {
         value: bind,
         origin,
     }) = given.bind
-        && !settings.may_talk_to(bind.ip)
+        && !settings.daemon.may_talk_to(bind.ip)
     {
         let shown = format!("{}:{}", bind.ip, bind.port);
         let next = format!(
@@ -185,6 +182,19 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
         return Err(origin.refuse("bind", shown, "not global unicast", next));
     }
     Ok(settings)
+}
+
+/// The ranges that are opened, if they are not too many.
+fn opened(given: Vec<Sourced<Ipv4Net>>) -> Result<Vec<Ipv4Net>, StartError> {
+    if let Some(extra) = given.get(MAX_ALLOW_NON_GLOBAL) {
+        return Err(extra.origin.refuse(
+            "allow-non-global",
+            extra.value,
+            format!("more than {MAX_ALLOW_NON_GLOBAL} ranges"),
+            "join neighbouring ranges",
+        ));
+    }
+    Ok(given.into_iter().map(|net| net.value).collect())
 }
 
 fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
@@ -248,19 +258,24 @@ mod tests {
     fn the_documented_defaults_are_those_of_the_code() {
         let settings = settings(&flags(&["eth0"])).expect("sound");
         let default = |name| KEYS.iter().find(|k| k.name == name).expect("a key").default;
-        assert_eq!(settings.datapath.as_str(), default("datapath"));
+        assert_eq!(settings.daemon.datapath.as_str(), default("datapath"));
         assert_eq!(settings.max_peers.to_string(), default("max-peers"));
-        assert_eq!(settings.socket.to_string_lossy(), default("socket"));
-        assert_eq!(format!("{:?}", settings.log).to_lowercase(), default("log"));
+        assert_eq!(settings.daemon.socket.to_string_lossy(), default("socket"));
         assert_eq!(
-            format!("{:?}", settings.log_format).to_lowercase(),
+            format!("{:?}", settings.daemon.log).to_lowercase(),
+            default("log")
+        );
+        assert_eq!(
+            format!("{:?}", settings.daemon.log_format).to_lowercase(),
             default("log-format")
         );
         assert_eq!(settings.zero_copy.to_string(), default("zero-copy"));
         let pin_dir = settings.pin_dir.expect("pinned unless asked otherwise");
         assert_eq!(pin_dir.to_string_lossy(), default("pin-dir"));
-        assert_eq!(settings.sandbox.to_string(), default("sandbox"));
-        assert!(settings.allow_non_global.is_empty() && default("allow-non-global") == "none");
+        assert_eq!(settings.daemon.sandbox.to_string(), default("sandbox"));
+        assert!(
+            settings.daemon.allow_non_global.is_empty() && default("allow-non-global") == "none"
+        );
         assert!(settings.bind.is_none() && default("bind").ends_with("port 3545"));
         assert!(settings.native_address.is_none());
     }
@@ -276,11 +291,11 @@ mod tests {
         flags.zero_copy = Some(false);
         flags.numbers.pending_peers = Some("9".to_owned());
         let settings = settings(&flags).expect("sound");
-        assert_eq!(settings.ifaces, ["c"]);
+        assert_eq!(settings.daemon.ifaces, ["c"]);
         assert_eq!(settings.max_peers, 7);
         assert_eq!(settings.limits.pending_peers, 9);
         assert_eq!(settings.shards.get(), 3);
-        assert_eq!(settings.log, Level::Debug);
+        assert_eq!(settings.daemon.log, Level::Debug);
         assert!(!settings.zero_copy);
     }
 
@@ -345,7 +360,7 @@ mod tests {
         let mut flags = flags(&[]);
         flags.config = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml").into());
         let settings = settings(&flags).expect("sound");
-        assert_eq!(settings.ifaces, ["eth0"]);
+        assert_eq!(settings.daemon.ifaces, ["eth0"]);
     }
 
     #[test]

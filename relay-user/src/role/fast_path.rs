@@ -30,7 +30,7 @@ impl FastPath {
         fib_ifindex: u32,
     ) -> Result<Self, StartError> {
         let attach = |mode| Self::attach(settings, snapshot, relay, fib_ifindex, mode);
-        match settings.datapath {
+        match settings.daemon.datapath {
             DatapathChoice::Userspace => Ok(Self::none()),
             DatapathChoice::Xdp => attach(Mode::Xdp),
             DatapathChoice::XdpGeneric => attach(Mode::XdpGeneric),
@@ -87,7 +87,7 @@ impl FastPath {
         if let Some(text) = unpinned {
             path.warn(text);
         }
-        for name in &settings.ifaces {
+        for name in &settings.daemon.ifaces {
             let port = port_of(snapshot, name)?;
             if datapath
                 .attached()

@@ -15,10 +15,11 @@ use crate::slowpath::tun;
 pub fn foresee(settings: &RelaySettings, machine: &Snapshot) -> Result<(), StartError> {
     tun::foresee(machine)?;
     let pins = settings.pin_dir.as_deref();
-    match settings.datapath {
+    match settings.daemon.datapath {
         // `auto` falls back, in the end to user space.
         DatapathChoice::Auto | DatapathChoice::Userspace => Ok(()),
         DatapathChoice::Xdp | DatapathChoice::XdpGeneric => settings
+            .daemon
             .ifaces
             .iter()
             .try_for_each(|name| datapath::foresee(port_of(machine, name)?.port, pins)),

@@ -148,13 +148,13 @@ fn start(settings: RelaySettings, take_over: bool) -> Result<Started, StartError
     let mut config = Config::new(resolved.service);
     config
         .allow_non_global
-        .clone_from(&settings.allow_non_global);
+        .clone_from(&settings.daemon.allow_non_global);
     config.access.clone_from(&settings.access);
     let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
         let address = resolved.native_address.to_string();
         StartError::new("--native-address", address, error.to_string(), "")
     })?;
-    let server = Server::bind(&settings.socket)?;
+    let server = Server::bind(&settings.daemon.socket)?;
     let tun = Arc::new(tun);
     let mut fast = FastPath::start(&settings, &snapshot, &config, tun.ifindex())?;
     info!(
@@ -289,11 +289,12 @@ fn enter_sandbox(
     settings: &RelaySettings,
     pins: Option<&Path>,
 ) -> Result<Option<Sandbox>, StartError> {
-    if !settings.sandbox {
+    if !settings.daemon.sandbox {
         warn!("the sandbox is off: the daemon keeps all it may do");
         return Ok(None);
     }
     let socket = settings
+        .daemon
         .socket
         .parent()
         .filter(|d| !d.as_os_str().is_empty())

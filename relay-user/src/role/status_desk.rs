@@ -74,7 +74,7 @@ impl StatusDesk {
             service_address: self.resolved.service,
             native_address: self.resolved.native_address,
             datapath: status::Datapath {
-                requested: self.settings.datapath.as_str().to_owned(),
+                requested: self.settings.daemon.datapath.as_str().to_owned(),
                 active: self.active.to_owned(),
                 fell_back: self.fell_back.clone(),
                 pinned_in: self.pinned_in.clone(),
@@ -189,6 +189,7 @@ pub(super) fn interfaces(
 ) -> Vec<Interface> {
     let attached = datapath.map(Datapath::attached).unwrap_or_default();
     settings
+        .daemon
         .ifaces
         .iter()
         .filter_map(|name| {

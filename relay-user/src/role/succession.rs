@@ -28,13 +28,13 @@ pub(super) fn take_over(
     let refuse = |cause: String, next: &str| {
         StartError::new(
             "--take-over",
-            settings.socket.display().to_string(),
+            settings.daemon.socket.display().to_string(),
             cause,
             next,
         )
     };
-    config::require_privileges(settings.datapath)?;
-    let Ok(status) = control::status(&settings.socket) else {
+    config::require_privileges(settings.daemon.datapath)?;
+    let Ok(status) = control::status(&settings.daemon.socket) else {
         return Ok(None);
     };
     let resolved = config::resolve(settings, interfaces)?;
@@ -48,7 +48,7 @@ pub(super) fn take_over(
         ));
     }
     try_program(settings, &resolved)?;
-    let taken = control::take_over(&settings.socket)
+    let taken = control::take_over(&settings.daemon.socket)
         .map_err(|error| refuse(error.to_string(), "it goes on; see its log"))?;
     let Some(taken) = taken else {
         return Ok(None);
@@ -64,7 +64,7 @@ pub(super) fn take_over(
 
 /// Loads the program with the smallest of tables, and unloads it.
 fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), StartError> {
-    if settings.datapath == config::DatapathChoice::Userspace {
+    if settings.daemon.datapath == config::DatapathChoice::Userspace {
         return Ok(());
     }
     let secrets = Secrets::draw()
