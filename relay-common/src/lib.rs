@@ -17,6 +17,7 @@ mod lookup;
 mod nexthop;
 mod peer;
 mod port;
+mod rate;
 mod reason;
 mod succession;
 mod table;
@@ -28,6 +29,9 @@ pub use nexthop::{
 };
 pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_SHIFT, Ticks};
 pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
+pub use rate::{
+    RATE_KINDS, RATE_LINES, RATE_WAYS, Rate, RateLine, Taken, rate_line, rate_time, take,
+};
 pub use reason::{Counter, Kind, Reason};
 pub use succession::{LAYOUT, Succession};
 pub use table::{
@@ -72,6 +76,12 @@ pub mod maps {
     /// LPM_TRIE of IPv4 prefixes of servers to one of [`access`](crate::access). Written by user space.
     pub const SERVER_ACCESS: &str = "SERVER_ACCESS";
 
+    /// ARRAY, mmap-able for its alignment, of [`RateLine`](crate::RateLine): the server's token buckets. Written by the program alone.
+    /// Capacity: [`RATE_KINDS`](crate::RATE_KINDS) times [`RATE_LINES`](crate::RATE_LINES) for each CPU, which has its own.
+    pub const RATES: &str = "RATES";
+    /// LPM_TRIE of IPv4 prefixes the server sends to although they are not global unicast. Written by user space.
+    pub const SERVER_OPENED: &str = "SERVER_OPENED";
+
     /// Most interfaces one relay attaches to.
     pub const MAX_PORTS: u32 = 64;
     /// Most egress devices (ports and VLAN devices on them).
@@ -86,6 +96,8 @@ pub mod maps {
     pub const WANTED_HOPS_BYTES: u32 = 1 << 12;
     /// Prefixes in each of the maps of who is served, allowed and denied together.
     pub const MAX_ACCESS: u32 = 8192;
+    /// Prefixes in the map of opened ones.
+    pub const MAX_OPENED: u32 = 1024;
     /// Peers when nothing else is asked for (`--max-peers`).
     pub const DEFAULT_MAX_PEERS: u32 = 1 << 20;
 }

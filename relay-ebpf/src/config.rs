@@ -7,7 +7,7 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use relay_common::{RelayConfig, TableShape, Ticks, access};
+use relay_common::{Rate, RelayConfig, TableShape, Ticks, access};
 use teredo::addr::Mapped;
 
 /// Overridden by the loader before the program is verified: the verifier knows the values, and
@@ -27,7 +27,20 @@ static CONFIG: RelayConfig = RelayConfig {
     native_access: access::UNRESTRICTED,
     client_access: access::UNRESTRICTED,
     server_access: access::UNRESTRICTED,
-    reserved: [0; 5],
+    server_requires_credentials: 0,
+    server_opened: 0,
+    reserved: [0; 3],
+    rate_key: 0,
+    server_source_rate: Rate {
+        interval: 0,
+        depth: 0,
+    },
+    server_target_rate: Rate {
+        interval: 0,
+        depth: 0,
+    },
+    server_primary: [0; 4],
+    server_secondary: [0; 4],
 };
 
 /// Reads one field. Volatile, because the compiler would otherwise fold the zeros above.

@@ -4,12 +4,12 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap};
 use relay_common::maps::{
-    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_PORTS, MAX_SOCKETS,
+    DEFAULT_MAX_PEERS, MAX_ACCESS, MAX_EGRESS, MAX_KEPT_ROUTES, MAX_OPENED, MAX_PORTS, MAX_SOCKETS,
     PROBES_BYTES, WANTED_HOPS_BYTES,
 };
 use relay_common::{
-    Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, Reason, Routing, Succession,
-    TableShape,
+    Counter, Egress, HOPS, KeptRoute, Line, NextHop, PORT_SLOTS, Port, RATE_KINDS, RATE_LINES,
+    RateLine, Reason, Routing, Succession, TableShape,
 };
 
 /// `BPF_F_MMAPABLE`: user space reads and writes it as memory.
@@ -66,3 +66,11 @@ pub(crate) static CLIENT_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entrie
 
 #[map]
 pub(crate) static SERVER_ACCESS: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_ACCESS, 0);
+
+/// As large as user space says, which knows the machine's CPUs.
+#[map]
+pub(crate) static RATES: Array<RateLine> =
+    Array::with_max_entries(RATE_KINDS * RATE_LINES, MMAPABLE);
+
+#[map]
+pub(crate) static SERVER_OPENED: LpmTrie<[u8; 4], u8> = LpmTrie::with_max_entries(MAX_OPENED, 0);

@@ -7,7 +7,9 @@ use aya::maps::{HashMap, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use relay_common::{PeerEntry, PeerKey, Reason, Ticks};
-use relay_user::datapath::{BpfPeers, Datapath, Mode, NextHopKeeper, Secrets, Settings, YARDSTICK};
+use relay_user::datapath::{
+    BpfPeers, Datapath, Mode, NextHopKeeper, RelayRole, Secrets, Settings, YARDSTICK,
+};
 use relay_user::net::Snapshot;
 use relay_user::slowpath::clock;
 use relay_user::slowpath::xsk::PuntSocket;
@@ -62,12 +64,15 @@ impl Shipped {
     pub(super) fn load(capacity: u32) -> Result<Self> {
         let mut datapath = Datapath::load(&Settings {
             mode: Mode::Xdp,
-            service: SocketAddrV4::new(SERVICE.ip, SERVICE.port),
-            tunnel_mtu: 1280,
             fib_ifindex: ifindex(TUN)?,
-            // A table filled to its last place refuses one peer in ten million.
-            max_peers: capacity + capacity / 16,
-            access: Access::default(),
+            relay: Some(RelayRole {
+                service: SocketAddrV4::new(SERVICE.ip, SERVICE.port),
+                tunnel_mtu: 1280,
+                // A table filled to its last place refuses one peer in ten million.
+                max_peers: capacity + capacity / 16,
+                access: Access::default(),
+            }),
+            server: None,
             secrets: Secrets::draw()?,
         })?;
         let snapshot = Snapshot::take()?;

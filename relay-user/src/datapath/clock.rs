@@ -53,6 +53,7 @@ impl Clock {
         // The object's maps come with it, as small as they can be.
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::PEERS, 1)
+            .map_max_entries(maps::RATES, 1)
             .load(OBJECT)?;
         let program = program(&mut ebpf)?;
         program.load()?;

@@ -16,6 +16,7 @@
 
 mod access;
 mod attach;
+mod block;
 mod bpf_call;
 mod bpf_peers;
 mod clock;
@@ -46,11 +47,12 @@ use std::path::Path;
 use aya::maps::{Array, DevMap, Map, MapData, RingBuf, XskMap};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use relay_common::{Egress, Port, RelayConfig, Succession, TableShape, maps};
+use relay_common::{Egress, Port, Succession, TableShape, maps};
 use tracing::{info, warn};
 
 pub use access::{enter_access, of_others};
 pub use attach::{AttachedPort, foresee};
+pub use block::{describe_server, enter_opened, size_rates};
 pub use bpf_peers::BpfPeers;
 pub use clock::Clock;
 pub use memory_peers::MemoryPeers;
@@ -62,12 +64,11 @@ pub use peers::{PEER_EXPIRE_S, PEER_EXPIRE_TICKS, Peers, SweepStep};
 pub use pins::{DEFAULT_PIN_DIR, Pins};
 pub use readers::{CounterReader, ProbeEvents};
 pub use requirements::{kernel_version, lift_locked_memory_limit};
-pub use settings::{Mode, Secrets, Settings};
+pub use settings::{LOOPBACK, Mode, RelayRole, Secrets, ServerLimits, ServerRole, Settings};
 pub use staged_peers::StagedPeers;
 
 use crate::error::StartError;
 use crate::net::Snapshot;
-use crate::slowpath::xsk::PUNT_FRAME_MAX;
 use attach::Attachment;
 use pod::Pod;
 
@@ -127,29 +128,15 @@ impl Datapath {
             .map_err(|cause| StartError::new("clock", "", cause.to_string(), ""))?;
         let inherited = pins.as_mut().and_then(|pins| inherit(pins, settings));
         let shape = inherited.map_or_else(
-            || TableShape::new(settings.max_peers, settings.secrets.table),
+            || TableShape::new(settings.max_peers(), settings.secrets.table),
             |left| left.table,
         );
-        let config = Pod(RelayConfig {
-            table: shape,
-            id_key: settings.secrets.identification,
-            route_key: settings.secrets.routes,
-            jiffy_ns: clock.jiffy_ns,
-            clock_offset_ns: clock.offset_ns,
-            fib_ifindex: settings.fib_ifindex,
-            service_ipv4: settings.service.ip().octets(),
-            service_port: settings.service.port().to_be_bytes(),
-            tunnel_mtu: settings.tunnel_mtu,
-            punt_frame_max: PUNT_FRAME_MAX,
-            native_access: access::of_others(&settings.access.native),
-            client_access: access::of_others(&settings.access.clients),
-            server_access: access::of_others(&settings.access.servers),
-            reserved: [0; 5],
-        });
+        let config = Pod(block::config_of(settings, shape, clock));
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries(maps::PEERS, shape.lines())
             .override_global(CONFIG, &config, true);
+        block::size_rates(&mut loader, settings.server.is_some())?;
         for (name, path) in pins.iter().flat_map(Pins::maps) {
             loader.map_pin_path(name, path);
         }
@@ -162,12 +149,17 @@ impl Datapath {
         program
             .load()
             .map_err(|error| refusal::load(settings, &error))?;
-        access::enter_access(&mut ebpf, &settings.access)?;
+        if let Some(relay) = &settings.relay {
+            access::enter_access(&mut ebpf, &relay.access)?;
+        }
+        if let Some(server) = &settings.server {
+            block::enter_opened(&mut ebpf, &server.allow_non_global)?;
+        }
         let mut succession: Array<_, Pod<Succession>> = take_map(&mut ebpf, maps::SUCCESSION)?;
         succession
             .set(0, Pod(settings.succession(shape)), 0)
             .map_err(|error| StartError::new("map", maps::SUCCESSION, error.to_string(), ""))?;
-        let maps = Maps::take(&mut ebpf, shape, settings.max_peers)?;
+        let maps = Maps::take(&mut ebpf, shape, settings.max_peers())?;
         Ok(Self {
             attached: Vec::new(),
             ebpf,
@@ -351,7 +343,7 @@ impl Maps {
 
 /// What a daemon before has left, if it is of use; else nothing of its maps is left.
 fn inherit(pins: &mut Pins, settings: &Settings) -> Option<Succession> {
-    let left = pins.inherited(settings.max_peers);
+    let left = pins.inherited(settings.max_peers());
     if pins.has_links() {
         // It carries traffic: a start that fails must not end that.
         pins.keep();

@@ -145,7 +145,7 @@ pub(super) fn load(settings: &Settings, error: &(dyn Error + 'static)) -> StartE
         }
         Some(libc::ENOMEM) => StartError::new(
             "--max-peers",
-            settings.max_peers.to_string(),
+            settings.max_peers().to_string(),
             "not enough memory for the peer table",
             "ask for fewer peers",
         ),

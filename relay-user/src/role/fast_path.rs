@@ -4,7 +4,9 @@ use teredo::relay::Config;
 use tracing::warn;
 
 use crate::config::{DatapathChoice, RelaySettings};
-use crate::datapath::{AttachedPort, Datapath, MemoryPeers, Mode, Peers, Pins, Secrets, Settings};
+use crate::datapath::{
+    AttachedPort, Datapath, MemoryPeers, Mode, Peers, Pins, RelayRole, Secrets, Settings,
+};
 use crate::error::StartError;
 use crate::net::{self, PortPath, Snapshot};
 use crate::slowpath::xsk::PuntSocket;
@@ -74,11 +76,14 @@ impl FastPath {
         let (pins, unpinned) = Self::open_pins(settings);
         let loaded = Settings {
             mode,
-            service: relay.service,
-            tunnel_mtu: relay.tunnel_mtu,
             fib_ifindex,
-            max_peers: settings.max_peers,
-            access: relay.access.clone(),
+            relay: Some(RelayRole {
+                service: relay.service,
+                tunnel_mtu: relay.tunnel_mtu,
+                max_peers: settings.max_peers,
+                access: relay.access.clone(),
+            }),
+            server: None,
             secrets: Secrets::draw()
                 .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?,
         };

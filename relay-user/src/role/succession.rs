@@ -4,7 +4,7 @@ use relay_common::maps;
 
 use crate::config::{self, InterfaceInfo, RelaySettings, Resolved};
 use crate::control;
-use crate::datapath::{Datapath, Mode, Secrets, Settings};
+use crate::datapath::{Datapath, LOOPBACK, Mode, RelayRole, Secrets, Settings};
 use crate::error::StartError;
 use crate::slowpath::tun::Tun;
 use crate::slowpath::udp::ServiceSocket;
@@ -71,11 +71,14 @@ fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), Star
         .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?;
     Datapath::load(&Settings {
         mode: Mode::Xdp,
-        service: resolved.service,
-        tunnel_mtu: teredo::relay::Config::new(resolved.service).tunnel_mtu,
-        fib_ifindex: 1,
-        max_peers: maps::MAX_PORTS,
-        access: settings.access.clone(),
+        fib_ifindex: LOOPBACK,
+        relay: Some(RelayRole {
+            service: resolved.service,
+            tunnel_mtu: teredo::relay::Config::new(resolved.service).tunnel_mtu,
+            max_peers: maps::MAX_PORTS,
+            access: settings.access.clone(),
+        }),
+        server: None,
         secrets,
     })
     .map(drop)

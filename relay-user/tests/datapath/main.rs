@@ -9,17 +9,20 @@ mod routing;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use relay_user::datapath::{Datapath, Mode, Secrets, Settings};
+use relay_user::datapath::{Datapath, LOOPBACK, Mode, RelayRole, Secrets, Settings};
 
 /// The program, loaded with a relay's usual settings.
 fn load(mode: Mode) -> Datapath {
     let settings = Settings {
         mode,
-        service: SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 18), 3545),
-        tunnel_mtu: 1280,
-        fib_ifindex: 1,
-        access: teredo::relay::Access::default(),
-        max_peers: 64,
+        fib_ifindex: LOOPBACK,
+        relay: Some(RelayRole {
+            service: SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 18), 3545),
+            tunnel_mtu: 1280,
+            access: teredo::relay::Access::default(),
+            max_peers: 64,
+        }),
+        server: None,
         secrets: Secrets::draw().unwrap(),
     };
     Datapath::load(&settings).unwrap()
