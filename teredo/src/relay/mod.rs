@@ -14,38 +14,40 @@ mod client;
 mod command;
 mod config;
 mod cookie;
-mod keyed;
-mod limits;
+mod gauges;
 mod native;
 mod outbox;
 mod peer;
 mod pending;
 mod policy;
+mod prefixes;
 mod probing;
 mod queue;
 mod table;
-mod tally;
 #[cfg(test)]
 mod tests;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+pub use crate::net::{Ipv4Net, Ipv6Net};
+pub use crate::tally::{Count, Tally};
 pub use access::{Access, AccessList, Rule};
 pub use command::{Command, Icmp6Error, UdpKind};
-pub use config::{Config, Hop, Ipv4Net, Ipv6Net, Limits};
+pub use config::{Config, Hop, Limits};
+pub use gauges::Gauges;
 pub use peer::{
     BUBBLE_INTERVAL, BUBBLE_WINDOW, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, PendingPeer, PendingState,
 };
 pub use table::{PeerTable, TableFull, Trusted};
-pub use tally::{Count, Gauges, Tally};
 
 use crate::addr::{ServerV4, TeredoAddr};
+use crate::keyed::Keyed;
+use crate::limits::{Bucket, Buckets, Rate};
+use crate::seed::derive;
 use crate::wire::icmp6;
 use crate::wire::ipv6;
 use crate::{Fate, Instant};
-use cookie::{Cookies, Nonces, derive};
-use keyed::Keyed;
-use limits::{Bucket, Buckets, Rate};
+use cookie::{Cookies, Nonces};
 use outbox::{Order, Outbox};
 use pending::PendingPeers;
 use policy::Policy;

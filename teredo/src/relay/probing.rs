@@ -8,11 +8,11 @@
 //! a client could keep it from being asked. A single peer never meets that last one.
 
 use super::command::{Icmp6Error, UdpKind};
-use super::limits::SourcePrefix;
 use super::native::is_fresh;
 use super::outbox::Order;
 use super::peer::{BUBBLE_INTERVAL, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, Pending, Phase};
 use super::pending::Place;
+use super::prefixes::SourcePrefix;
 use super::queue::Queue;
 use super::table::PeerTable;
 use super::{Relay, Trusted};

@@ -1,9 +1,9 @@
 //! ICMPv6 errors and echo (RFC 4443).
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use zerocopy::IntoBytes;
 
 use super::checksum;
@@ -66,7 +66,7 @@ pub fn quote(invoking: &[u8]) -> &[u8] {
 /// IPv6 header (40), hop limit 64
 /// type 1 | code 1 | checksum 2 | MTU or zero 4 | as much of the invoking packet as fits
 /// ```
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 pub fn build_error(
     source: [u8; 16],
     destination: [u8; 16],
@@ -85,7 +85,7 @@ pub fn build_error(
 
 /// An IPv6 packet with the ICMPv6 message of `parts` behind type, code and checksum.
 /// `parts` together must fit an IPv6 payload.
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 #[allow(clippy::cast_possible_truncation)]
 pub(super) fn build_message(
     source: [u8; 16],
@@ -218,7 +218,7 @@ impl<'a> Echo<'a> {
     }
 
     /// The whole IPv6 packet; `None` if the data does not fit an IPv6 payload.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self, source: [u8; 16], destination: [u8; 16], hop_limit: u8) -> Option<Vec<u8>> {
         if self.data.len() > usize::from(u16::MAX) - 8 {
             return None;
@@ -241,6 +241,6 @@ impl<'a> Echo<'a> {
     }
 }
 
-#[cfg(all(test, feature = "relay"))]
+#[cfg(all(test, feature = "alloc"))]
 #[path = "icmp6_tests.rs"]
 mod tests;

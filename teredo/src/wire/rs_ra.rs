@@ -1,13 +1,13 @@
 //! Router solicitations and advertisements of the qualification procedure (RFC 4380 5.2.1,
 //! 5.3.2; RFC 4861 4.1, 4.2), and the link-local addresses they travel between.
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::checksum;
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use super::icmp6;
 use super::ipv6::{self, Ipv6Header};
 use crate::addr::{FLAG_CONE, Mapped, SERVER_PORT, ServerV4, TeredoAddr};
@@ -125,7 +125,7 @@ impl RouterSolicitation {
     }
 
     /// The whole IPv6 packet, 48 bytes, without options.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self) -> Vec<u8> {
         icmp6::build_message(
             self.source,
@@ -213,7 +213,7 @@ impl RouterAdvertisement {
     }
 
     /// The whole IPv6 packet: 88 bytes, 96 with an MTU.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self) -> Vec<u8> {
         /// A (autonomous address configuration) without L (on-link).
         const PREFIX_FLAGS: u8 = 0x40;
@@ -299,6 +299,6 @@ fn split_option(options: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((kind, value, rest))
 }
 
-#[cfg(all(test, feature = "relay"))]
+#[cfg(all(test, feature = "alloc"))]
 #[path = "rs_ra_tests.rs"]
 mod tests;
