@@ -27,6 +27,8 @@ mod net;
 pub mod relay;
 #[cfg(feature = "alloc")]
 mod seed;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "alloc")]
 mod tally;
 mod time;

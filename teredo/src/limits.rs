@@ -122,6 +122,30 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
         }
     }
 
+    /// Takes a token of `key` if there is one. Where there is no room for another bucket, `key` takes over one of those
+    /// there are, as it stands, from a key that may do the same: nobody is refused for being new, and all together
+    /// get no more than `capacity` buckets give.
+    pub(crate) fn take_or_take_over(&mut self, now: Instant, key: K) -> bool {
+        if self.len() >= self.capacity && !self.full_at.contains_key(&key) {
+            self.forget(now);
+            if self.len() >= self.capacity {
+                self.hand_over(key);
+            }
+        }
+        self.take(now, key)
+    }
+
+    /// Gives `key` the fullest bucket of those that would be looked at next.
+    fn hand_over(&mut self, key: K) {
+        let next = (0..LOOKED_AT).map(|ahead| (self.hand + ahead) % self.len().max(1));
+        let fullest =
+            next.min_by_key(|at| self.full_at.get_index(*at).map(|(_, full_at)| *full_at));
+        if let Some((_, full_at)) = fullest.and_then(|at| self.full_at.swap_remove_index(at)) {
+            self.full_at.insert(key, full_at);
+            self.hand += LOOKED_AT;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.full_at.len()
     }

@@ -18,9 +18,16 @@ pub const ERROR_MAX_LEN: usize = 1280;
 /// Most bytes of the invoking packet an error quotes: what 40 bytes of IPv6 and 8 of ICMPv6 leave.
 pub const QUOTE_MAX_LEN: usize = ERROR_MAX_LEN - ipv6::HEADER_LEN - 8;
 
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
-const REDIRECT: u8 = 137;
+/// Type of an echo request (RFC 4443 4.1).
+pub const ECHO_REQUEST: u8 = 128;
+/// Type of an echo reply (RFC 4443 4.2).
+pub const ECHO_REPLY: u8 = 129;
+/// Type of a router solicitation, the first of neighbour discovery (RFC 4861 4.1).
+pub const ROUTER_SOLICITATION: u8 = 133;
+/// Type of a router advertisement (RFC 4861 4.2).
+pub const ROUTER_ADVERTISEMENT: u8 = 134;
+/// Type of a redirect, the last of neighbour discovery (RFC 4861 4.5).
+pub const REDIRECT: u8 = 137;
 
 /// Errors a relay sends towards native IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
