@@ -16,26 +16,20 @@ extern crate alloc;
 pub mod addr;
 mod fate;
 pub mod filter;
-#[cfg(feature = "alloc")]
-mod hosts;
-#[cfg(feature = "alloc")]
-mod keyed;
-#[cfg(feature = "alloc")]
-mod limits;
 mod net;
 #[cfg(feature = "relay")]
 pub mod relay;
-#[cfg(feature = "alloc")]
-mod seed;
 #[cfg(feature = "server")]
 pub mod server;
+// What one role does without, the other needs.
+#[cfg_attr(not(all(feature = "relay", feature = "server")), allow(dead_code))]
 #[cfg(feature = "alloc")]
-mod tally;
+mod shared;
 mod time;
 pub mod wire;
 
 pub use fate::Fate;
 pub use net::{Ipv4Net, Ipv6Net};
 #[cfg(feature = "alloc")]
-pub use tally::{Count, Tally};
+pub use shared::tally::{Count, Tally};
 pub use time::Instant;

@@ -6,7 +6,7 @@ use hmac::Mac;
 
 use crate::Instant;
 use crate::addr::TeredoAddr;
-use crate::seed::{HmacSha256, derive, keyed};
+use crate::shared::seed::{HmacSha256, derive, keyed};
 
 /// Link-local sources of bubbles, which only somebody who saw the bubble can answer to.
 ///

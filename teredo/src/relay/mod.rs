@@ -30,7 +30,7 @@ mod tests;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 pub use crate::net::{Ipv4Net, Ipv6Net};
-pub use crate::tally::{Count, Tally};
+pub use crate::shared::tally::{Count, Tally};
 pub use access::{Access, AccessList, Rule};
 pub use command::{Command, Icmp6Error, UdpKind};
 pub use config::{Config, Hop, Limits};
@@ -41,9 +41,9 @@ pub use peer::{
 pub use table::{PeerTable, TableFull, Trusted};
 
 use crate::addr::{ServerV4, TeredoAddr};
-use crate::keyed::Keyed;
-use crate::limits::{Bucket, Buckets, Rate};
-use crate::seed::derive;
+use crate::shared::keyed::Keyed;
+use crate::shared::limits::{Bucket, Buckets, Rate};
+use crate::shared::seed::derive;
 use crate::wire::icmp6;
 use crate::wire::ipv6;
 use crate::{Fate, Instant};

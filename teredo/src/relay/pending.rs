@@ -8,7 +8,7 @@ use super::peer::{Pending, PendingPeer, Phase};
 use super::prefixes::{SourcePrefix, SourcePrefixes};
 use crate::Instant;
 use crate::addr::TeredoAddr;
-use crate::keyed::Keyed;
+use crate::shared::keyed::Keyed;
 
 /// Where a peer stands in the set. Good until that peer is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::access::Access;
 use crate::addr::TeredoAddr;
 use crate::filter::Embedded;
-use crate::hosts::Hosts;
+use crate::shared::hosts::Hosts;
 use crate::{Fate, Ipv4Net};
 
 /// Hosts of the internet that are not ours, narrowed by the operator's lists.

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::keyed::Keyed;
+use crate::shared::keyed::Keyed;
 
 /// The /64 of a native host.
 pub(super) type SourcePrefix = [u8; 8];

@@ -22,10 +22,10 @@ pub use credentials::{AUTH_VALUE_LEN, CLIENT_ID_MAX_LEN, CredentialError, Creden
 
 use crate::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
 use crate::filter::{self, Embedded};
-use crate::hosts::Hosts;
-use crate::keyed::Keyed;
-use crate::limits::{Bucket, Buckets, Rate};
-use crate::seed::derive;
+use crate::shared::hosts::Hosts;
+use crate::shared::keyed::Keyed;
+use crate::shared::limits::{Bucket, Buckets, Rate};
+use crate::shared::seed::derive;
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::origin::Origin;
 use crate::wire::payload::{self, Payload};

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 
 use crate::Instant;
-use crate::keyed::Keyed;
+use crate::shared::keyed::Keyed;
 
 /// `burst` at once, then one per `interval`.
 #[derive(Clone, Copy, Debug)]
