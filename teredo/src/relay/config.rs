@@ -1,7 +1,7 @@
 //! Settings and bounds of the relay.
 
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::num::NonZeroUsize;
 use core::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct Config {
     pub allow_non_global: Vec<Ipv4Net>,
     /// Whom the relay serves.
     pub access: Access,
+    /// The primary address of a server on this machine, whose clients are served like those of any other.
+    pub own_server: Option<Ipv4Addr>,
     /// Append a Nonce Trailer to bubbles.
     pub nonce_trailer: bool,
     /// Bounds.
@@ -43,6 +45,7 @@ impl Config {
             tunnel_mtu: 1280,
             allow_non_global: Vec::new(),
             access: Access::default(),
+            own_server: None,
             nonce_trailer: true,
             limits: Limits::default(),
         }

@@ -96,11 +96,7 @@ impl<T: PeerTable> Relay<T> {
         let mapping_bubbles = Rate::every(BUBBLE_INTERVAL, u32::from(BUBBLES_MAX));
         let advertisements = Rate::every(BUBBLE_INTERVAL, 1);
         Self {
-            policy: Policy::new(
-                *config.service.ip(),
-                config.allow_non_global.clone(),
-                config.access.clone(),
-            ),
+            policy: Policy::new(&config),
             cookies: Cookies::new(seed, limits.cookie_epoch),
             nonces: Nonces::new(seed),
             pending: PendingPeers::new(limits.pending_peers, keyed(b"pending"), keyed(b"prefixes")),

@@ -1,25 +1,29 @@
 //! Which addresses the relay serves and may send to (R-16 to R-18, PROTOCOL 1.6).
 
-use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::access::Access;
+use super::config::Config;
+use crate::Fate;
 use crate::addr::TeredoAddr;
 use crate::filter::Embedded;
 use crate::shared::hosts::Hosts;
-use crate::{Fate, Ipv4Net};
 
 /// Hosts of the internet that are not ours, narrowed by the operator's lists.
 pub(super) struct Policy {
     hosts: Hosts,
     access: Access,
+    /// The server on this machine: the one own address that bubbles may go to.
+    own_server: Option<Ipv4Addr>,
 }
 
 impl Policy {
-    pub(super) fn new(service: Ipv4Addr, opened: Vec<Ipv4Net>, access: Access) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let service = *config.service.ip();
         Self {
-            hosts: Hosts::new([service].into(), opened),
-            access,
+            hosts: Hosts::new([service].into(), config.allow_non_global.clone()),
+            access: config.access.clone(),
+            own_server: config.own_server,
         }
     }
 
@@ -35,6 +39,16 @@ impl Policy {
     /// Whether a datagram may leave towards `ip`.
     pub(super) fn may_send(&self, ip: Ipv4Addr) -> bool {
         self.hosts.may_send(ip)
+    }
+
+    /// Whether bubbles may leave towards the server at `ip`.
+    pub(super) fn may_ask(&self, ip: Ipv4Addr) -> bool {
+        self.is_global(ip) && !self.is_forbidden_server(ip)
+    }
+
+    /// Whether `ip` is this machine's, and no server runs there.
+    fn is_forbidden_server(&self, ip: Ipv4Addr) -> bool {
+        self.hosts.is_own(ip) && self.own_server != Some(ip)
     }
 
     /// Whether the operator serves this native host.
@@ -78,7 +92,7 @@ impl Policy {
         if self.hosts.is_own(mapped.ip) {
             return Err(Fate::MappedAddressOwn);
         }
-        if self.hosts.is_own(server) {
+        if self.is_forbidden_server(server) {
             return Err(Fate::ServerAddressOwn);
         }
         Ok(())

@@ -215,7 +215,7 @@ impl<T: PeerTable> Relay<T> {
         let reserve = |burst| if is_new { burst / KNOWN_PEER_SHARE } else { 0 };
         let of_server = reserve(self.config.limits.server_bubbles_burst);
         let of_mapping = reserve(BUBBLES_MAX.into());
-        self.policy.may_send(server.0)
+        self.policy.may_ask(server.0)
             && self.servers.is_ready(now, server, of_server)
             && self.mappings.is_ready(now, mapping_key(peer), of_mapping)
     }
