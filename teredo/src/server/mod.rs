@@ -11,6 +11,7 @@
 mod command;
 mod config;
 mod credentials;
+mod disposition;
 mod qualification;
 
 use alloc::vec::Vec;
@@ -20,15 +21,12 @@ pub use command::{Command, Local};
 pub use config::{Config, Limits};
 pub use credentials::{AUTH_VALUE_LEN, CLIENT_ID_MAX_LEN, CredentialError, Credentials, KeyState};
 
-use crate::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
-use crate::filter::{self, Embedded};
+use crate::addr::{Mapped, SERVER_PORT, ServerV4};
 use crate::shared::hosts::Hosts;
 use crate::shared::keyed::Keyed;
 use crate::shared::limits::{Bucket, Buckets, Rate};
 use crate::shared::seed::derive;
-use crate::wire::ipv6::{self, Ipv6Header};
-use crate::wire::origin::Origin;
-use crate::wire::payload::{self, Payload};
+use crate::wire::payload;
 use crate::wire::rs_ra::{self, AdvertisementTemplate};
 use crate::{Fate, Instant, Tally};
 
@@ -40,9 +38,6 @@ const KEPT_PLACES: usize = 4096;
 
 /// Bytes of output for which memory stays.
 const KEPT_BYTES: usize = 2048;
-
-/// Byte of the hop limit in an IPv6 header.
-const HOP_LIMIT_OFFSET: usize = 7;
 
 /// A Teredo server (RFC 4380 5.3).
 ///
@@ -180,98 +175,6 @@ impl Server {
             return Err(Fate::OuterSourceOwn);
         }
         Ok(())
-    }
-
-    /// S-3 and S-5 to S-15.
-    fn dispose(
-        &mut self,
-        now: Instant,
-        at: Local,
-        outer: Mapped,
-        received: &Payload<'_>,
-    ) -> Result<Order, Fate> {
-        let header = received.header;
-        if !header.is_bubble() && header.next_header != ipv6::ICMP6 {
-            return Err(Fate::NotBubbleNorIcmp6);
-        }
-        if header.destination == rs_ra::ALL_ROUTERS || header.destination == self.link_local {
-            if rs_ra::is_solicitation(header, received.body) {
-                return self.advertise(now, at, outer, received);
-            }
-            return Err(Fate::ServerAddressed);
-        }
-        filter::server_source(header, outer, ServerV4(self.config.primary))?;
-        let client = TeredoAddr::from_octets(&header.destination);
-        if client.is_none() {
-            self.judge_native(header)?;
-        }
-        filter::server_content(header, received.body.first().copied(), client.is_none())?;
-        if !self.sources.take_or_take_over(now, outer.ip) {
-            return Err(Fate::OuterSourceRateExceeded);
-        }
-        match client {
-            Some(client) => self.forward_to_client(now, outer, &client, received),
-            None => self.forward_to_native(now, received),
-        }
-    }
-
-    /// S-13, and what another tunnel router of this machine would make of it.
-    fn judge_native(&self, header: &Ipv6Header) -> Result<(), Fate> {
-        let forbidden = match filter::client_destination(&header.destination)? {
-            Embedded::None => false,
-            Embedded::SixToFour(ip) => !self.hosts.may_send(ip),
-            Embedded::Isatap(ip) => self.hosts.is_own(ip),
-        };
-        if forbidden {
-            return Err(Fate::DestinationEmbedsForbiddenAddress);
-        }
-        Ok(())
-    }
-
-    /// S-15. Headers of others go no further, trailers do (S-18).
-    fn forward_to_client(
-        &mut self,
-        now: Instant,
-        outer: Mapped,
-        client: &TeredoAddr,
-        received: &Payload<'_>,
-    ) -> Result<Order, Fate> {
-        let to = client.mapped();
-        if !self.targets.take_or_take_over(now, to.ip) {
-            return Err(Fate::TargetRateExceeded);
-        }
-        if !self.hosts.is_global(to.ip) {
-            return Err(Fate::MappedAddressNotGlobal);
-        }
-        if to.port == 0 {
-            return Err(Fate::MappedPortZero);
-        }
-        if self.hosts.is_own(to.ip) {
-            return Err(Fate::MappedAddressOwn);
-        }
-        if client.server().0 == self.config.primary {
-            let origin = Origin { mapped: outer };
-            self.out.extend_from_slice(&origin.to_bytes());
-        }
-        self.out.extend_from_slice(received.packet);
-        self.out.extend_from_slice(received.tail);
-        Ok(Order::ToClient { to })
-    }
-
-    /// S-14. The server is a router here: the hop limit goes down by one.
-    fn forward_to_native(&mut self, now: Instant, received: &Payload<'_>) -> Result<Order, Fate> {
-        if !self.native.take(now) {
-            return Err(Fate::NativeRateExceeded);
-        }
-        let hop_limit = match received.header.hop_limit {
-            0 | 1 => return Err(Fate::HopLimitExceeded),
-            n => n - 1,
-        };
-        self.out.extend_from_slice(received.packet);
-        if let Some(byte) = self.out.get_mut(HOP_LIMIT_OFFSET) {
-            *byte = hop_limit;
-        }
-        Ok(Order::ToNative)
     }
 
     fn command(&self, outer: Mapped, order: Order) -> Command<'_> {
