@@ -1,13 +1,14 @@
-//! Address checks of the relay, shared by the XDP program
-//! and the slow path.
+//! Checks of the relay's inner addresses and of what a server carries (S-6, S-7,
+//! S-14, S-16), shared by the XDP program and the slow path.
 //!
-//! They judge the inner addresses alone. What they cannot judge without a list (own IPv4
-//! addresses, opened ranges) they hand back as an [`Embedded`] address.
+//! What they cannot judge without a list (own IPv4 addresses, opened ranges) they hand back as an [`Embedded`] address.
 
 use core::net::Ipv4Addr;
 
 use crate::Fate;
-use crate::addr::TeredoAddr;
+use crate::addr::{Mapped, ServerV4, TeredoAddr};
+use crate::wire::icmp6;
+use crate::wire::ipv6::Ipv6Header;
 
 /// An IPv4 address inside an inner address of another tunnel (RFC 6324 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,52 @@ pub fn client_destination(d: &[u8; 16]) -> Result<Embedded, Fate> {
         return Err(Fate::DestinationNotServed);
     }
     Ok(d.embedded())
+}
+
+/// Largest payload in bytes of an ICMPv6 packet a server carries: enough for connectivity tests, too little for data (S-14).
+pub const SERVER_ICMP6_MAX_LEN: u16 = 88;
+
+/// Source of a packet to the server with primary address `primary`, which came from `outer`.
+///
+/// # Errors
+/// [`Fate::OuterSourceMismatch`] (S-6), [`Fate::ClientOfAnotherServer`] (S-7).
+#[inline(always)]
+pub fn server_source(header: &Ipv6Header, outer: Mapped, primary: ServerV4) -> Result<(), Fate> {
+    match (
+        TeredoAddr::from_octets(&header.source),
+        TeredoAddr::from_octets(&header.destination),
+    ) {
+        (Some(client), _) if client.mapped() == outer => Ok(()),
+        (Some(_), _) => Err(Fate::OuterSourceMismatch),
+        (None, Some(client)) if client.server() == primary => Ok(()),
+        (None, _) => Err(Fate::ClientOfAnotherServer),
+    }
+}
+
+/// What a server carries of bubbles and ICMPv6, `kind` being the first byte behind the header if there is one.
+///
+/// # Errors
+/// [`Fate::Icmp6TooLarge`], [`Fate::Icmp6NotCarried`] (S-14, S-16).
+#[inline(always)]
+pub const fn server_content(
+    header: &Ipv6Header,
+    kind: Option<u8>,
+    to_native: bool,
+) -> Result<(), Fate> {
+    if header.payload_len() > SERVER_ICMP6_MAX_LEN {
+        return Err(Fate::Icmp6TooLarge);
+    }
+    let carried = match kind {
+        Some(icmp6::ECHO_REQUEST | icmp6::ECHO_REPLY) => true,
+        Some(icmp6::ROUTER_SOLICITATION..=icmp6::REDIRECT) => false,
+        Some(_) => !to_native,
+        None => header.is_bubble() && !to_native,
+    };
+    if carried {
+        Ok(())
+    } else {
+        Err(Fate::Icmp6NotCarried)
+    }
 }
 
 #[cfg(test)]

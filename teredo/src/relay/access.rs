@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::config::{Ipv4Net, Ipv6Net};
+use crate::{Ipv4Net, Ipv6Net};
 
 /// One prefix of an [`AccessList`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! Settings and bounds of the relay.
 
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use super::access::Access;
 use super::peer::BUBBLE_INTERVAL;
+use crate::Ipv4Net;
 
 /// How a native packet reached the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,88 +16,6 @@ pub enum Hop {
     Pending,
     /// Through the kernel's forwarding, which has decremented it.
     Done,
-}
-
-/// An IPv4 prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv4Net {
-    addr: Ipv4Addr,
-    prefix_len: u8,
-}
-
-impl Ipv4Net {
-    /// The prefix, unless `prefix_len` exceeds 32. Host bits are ignored.
-    pub const fn new(addr: Ipv4Addr, prefix_len: u8) -> Option<Self> {
-        if prefix_len > 32 {
-            return None;
-        }
-        Some(Self { addr, prefix_len })
-    }
-
-    /// Its first address.
-    pub const fn network(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.addr.to_bits() & self.mask())
-    }
-
-    /// Bits that count.
-    pub const fn prefix_len(&self) -> u8 {
-        self.prefix_len
-    }
-
-    /// Whether `ip` lies in the prefix.
-    pub const fn contains(&self, ip: Ipv4Addr) -> bool {
-        (self.addr.to_bits() ^ ip.to_bits()) & self.mask() == 0
-    }
-
-    const fn mask(self) -> u32 {
-        match self.prefix_len {
-            0 => 0,
-            n => u32::MAX << (32 - n),
-        }
-    }
-}
-
-impl core::fmt::Display for Ipv4Net {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix_len)
-    }
-}
-
-/// An IPv6 prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv6Net {
-    addr: Ipv6Addr,
-    prefix_len: u8,
-}
-
-impl Ipv6Net {
-    /// The prefix, unless `prefix_len` exceeds 128. Host bits are ignored.
-    pub const fn new(addr: Ipv6Addr, prefix_len: u8) -> Option<Self> {
-        if prefix_len > 128 {
-            return None;
-        }
-        Some(Self { addr, prefix_len })
-    }
-
-    /// Its first address.
-    pub const fn network(&self) -> Ipv6Addr {
-        let mask = match self.prefix_len {
-            0 => 0,
-            n => u128::MAX << (128 - n),
-        };
-        Ipv6Addr::from_bits(self.addr.to_bits() & mask)
-    }
-
-    /// Bits that count.
-    pub const fn prefix_len(&self) -> u8 {
-        self.prefix_len
-    }
-}
-
-impl core::fmt::Display for Ipv6Net {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix_len)
-    }
 }
 
 /// Settings of a relay.
@@ -110,6 +29,8 @@ pub struct Config {
     pub allow_non_global: Vec<Ipv4Net>,
     /// Whom the relay serves.
     pub access: Access,
+    /// The primary address of a server on this machine, whose clients are served like those of any other.
+    pub own_server: Option<Ipv4Addr>,
     /// Append a Nonce Trailer to bubbles.
     pub nonce_trailer: bool,
     /// Bounds.
@@ -124,6 +45,7 @@ impl Config {
             tunnel_mtu: 1280,
             allow_non_global: Vec::new(),
             access: Access::default(),
+            own_server: None,
             nonce_trailer: true,
             limits: Limits::default(),
         }

@@ -2,29 +2,11 @@
 
 use core::time::Duration;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 
 use crate::Instant;
 use crate::addr::TeredoAddr;
-
-type HmacSha256 = Hmac<Sha256>;
-
-/// A keyed HMAC-SHA256. The key fills half a block; padding the rest with zeros is what HMAC does.
-fn keyed(key: [u8; 32]) -> HmacSha256 {
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(&key);
-    <HmacSha256 as Mac>::new(&block.into())
-}
-
-/// An independent key for one purpose.
-pub(super) fn derive(seed: [u8; 32], purpose: &[u8]) -> [u8; 32] {
-    keyed(seed)
-        .chain_update(purpose)
-        .finalize()
-        .into_bytes()
-        .into()
-}
+use crate::shared::seed::{HmacSha256, derive, keyed};
 
 /// Link-local sources of bubbles, which only somebody who saw the bubble can answer to.
 ///

@@ -14,38 +14,40 @@ mod client;
 mod command;
 mod config;
 mod cookie;
-mod keyed;
-mod limits;
+mod gauges;
 mod native;
 mod outbox;
 mod peer;
 mod pending;
 mod policy;
+mod prefixes;
 mod probing;
 mod queue;
 mod table;
-mod tally;
 #[cfg(test)]
 mod tests;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+pub use crate::net::{Ipv4Net, Ipv6Net};
+pub use crate::shared::tally::{Count, Tally};
 pub use access::{Access, AccessList, Rule};
 pub use command::{Command, Icmp6Error, UdpKind};
-pub use config::{Config, Hop, Ipv4Net, Ipv6Net, Limits};
+pub use config::{Config, Hop, Limits};
+pub use gauges::Gauges;
 pub use peer::{
     BUBBLE_INTERVAL, BUBBLE_WINDOW, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, PendingPeer, PendingState,
 };
 pub use table::{PeerTable, TableFull, Trusted};
-pub use tally::{Count, Gauges, Tally};
 
 use crate::addr::{ServerV4, TeredoAddr};
+use crate::shared::keyed::Keyed;
+use crate::shared::limits::{Bucket, Buckets, Rate};
+use crate::shared::seed::derive;
 use crate::wire::icmp6;
 use crate::wire::ipv6;
 use crate::{Fate, Instant};
-use cookie::{Cookies, Nonces, derive};
-use keyed::Keyed;
-use limits::{Bucket, Buckets, Rate};
+use cookie::{Cookies, Nonces};
 use outbox::{Order, Outbox};
 use pending::PendingPeers;
 use policy::Policy;
@@ -94,11 +96,7 @@ impl<T: PeerTable> Relay<T> {
         let mapping_bubbles = Rate::every(BUBBLE_INTERVAL, u32::from(BUBBLES_MAX));
         let advertisements = Rate::every(BUBBLE_INTERVAL, 1);
         Self {
-            policy: Policy::new(
-                *config.service.ip(),
-                config.allow_non_global.clone(),
-                config.access.clone(),
-            ),
+            policy: Policy::new(&config),
             cookies: Cookies::new(seed, limits.cookie_epoch),
             nonces: Nonces::new(seed),
             pending: PendingPeers::new(limits.pending_peers, keyed(b"pending"), keyed(b"prefixes")),

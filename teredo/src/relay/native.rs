@@ -2,10 +2,10 @@
 
 use super::command::{Icmp6Error, UdpKind};
 use super::config::Hop;
-use super::limits::SourcePrefix;
 use super::outbox::Order;
 use super::peer::{PEER_FRESH, PROBE_AFTER, Phase};
 use super::pending::Place;
+use super::prefixes::SourcePrefix;
 use super::table::PeerTable;
 use super::{Relay, Trusted};
 use crate::addr::{Mapped, TeredoAddr};

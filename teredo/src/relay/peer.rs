@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::limits::SourcePrefix;
+use super::prefixes::SourcePrefix;
 use super::queue::Queue;
 use crate::Instant;
 use crate::addr::TeredoAddr;

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use super::keyed::Keyed;
-use super::limits::{SourcePrefix, SourcePrefixes};
 use super::peer::{Pending, PendingPeer, Phase};
+use super::prefixes::{SourcePrefix, SourcePrefixes};
 use crate::Instant;
 use crate::addr::TeredoAddr;
+use crate::shared::keyed::Keyed;
 
 /// Where a peer stands in the set. Good until that peer is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

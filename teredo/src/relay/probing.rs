@@ -8,11 +8,11 @@
 //! a client could keep it from being asked. A single peer never meets that last one.
 
 use super::command::{Icmp6Error, UdpKind};
-use super::limits::SourcePrefix;
 use super::native::is_fresh;
 use super::outbox::Order;
 use super::peer::{BUBBLE_INTERVAL, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, Pending, Phase};
 use super::pending::Place;
+use super::prefixes::SourcePrefix;
 use super::queue::Queue;
 use super::table::PeerTable;
 use super::{Relay, Trusted};
@@ -215,7 +215,7 @@ impl<T: PeerTable> Relay<T> {
         let reserve = |burst| if is_new { burst / KNOWN_PEER_SHARE } else { 0 };
         let of_server = reserve(self.config.limits.server_bubbles_burst);
         let of_mapping = reserve(BUBBLES_MAX.into());
-        self.policy.may_send(server.0)
+        self.policy.may_ask(server.0)
             && self.servers.is_ready(now, server, of_server)
             && self.mappings.is_ready(now, mapping_key(peer), of_mapping)
     }

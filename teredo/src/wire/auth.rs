@@ -1,7 +1,7 @@
 //! The authentication header (RFC 4380 5.1.1). It is carried here, not verified: HMAC is the
 //! business of the roles that hold a secret (S-20).
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 use crate::Fate;
@@ -105,7 +105,7 @@ impl<'a> Auth<'a> {
     }
 
     /// Appends the header as on the wire.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     #[allow(clippy::cast_possible_truncation)] // The constructors keep both lengths in a byte.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&AUTH_TYPE);
@@ -118,7 +118,7 @@ impl<'a> Auth<'a> {
     }
 }
 
-#[cfg(all(test, feature = "relay"))]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
 

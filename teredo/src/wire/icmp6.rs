@@ -1,9 +1,9 @@
 //! ICMPv6 errors and echo (RFC 4443).
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use zerocopy::IntoBytes;
 
 use super::checksum;
@@ -18,9 +18,16 @@ pub const ERROR_MAX_LEN: usize = 1280;
 /// Most bytes of the invoking packet an error quotes: what 40 bytes of IPv6 and 8 of ICMPv6 leave.
 pub const QUOTE_MAX_LEN: usize = ERROR_MAX_LEN - ipv6::HEADER_LEN - 8;
 
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
-const REDIRECT: u8 = 137;
+/// Type of an echo request (RFC 4443 4.1).
+pub const ECHO_REQUEST: u8 = 128;
+/// Type of an echo reply (RFC 4443 4.2).
+pub const ECHO_REPLY: u8 = 129;
+/// Type of a router solicitation, the first of neighbour discovery (RFC 4861 4.1).
+pub const ROUTER_SOLICITATION: u8 = 133;
+/// Type of a router advertisement (RFC 4861 4.2).
+pub const ROUTER_ADVERTISEMENT: u8 = 134;
+/// Type of a redirect, the last of neighbour discovery (RFC 4861 4.5).
+pub const REDIRECT: u8 = 137;
 
 /// Errors a relay sends towards native IPv6 (R-12, R-19, R-20, R-27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +73,7 @@ pub fn quote(invoking: &[u8]) -> &[u8] {
 /// IPv6 header (40), hop limit 64
 /// type 1 | code 1 | checksum 2 | MTU or zero 4 | as much of the invoking packet as fits
 /// ```
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 pub fn build_error(
     source: [u8; 16],
     destination: [u8; 16],
@@ -85,7 +92,7 @@ pub fn build_error(
 
 /// An IPv6 packet with the ICMPv6 message of `parts` behind type, code and checksum.
 /// `parts` together must fit an IPv6 payload.
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 #[allow(clippy::cast_possible_truncation)]
 pub(super) fn build_message(
     source: [u8; 16],
@@ -218,7 +225,7 @@ impl<'a> Echo<'a> {
     }
 
     /// The whole IPv6 packet; `None` if the data does not fit an IPv6 payload.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self, source: [u8; 16], destination: [u8; 16], hop_limit: u8) -> Option<Vec<u8>> {
         if self.data.len() > usize::from(u16::MAX) - 8 {
             return None;
@@ -241,6 +248,6 @@ impl<'a> Echo<'a> {
     }
 }
 
-#[cfg(all(test, feature = "relay"))]
+#[cfg(all(test, feature = "alloc"))]
 #[path = "icmp6_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
 //! What stands in a Teredo datagram, and the IPv6 and ICMPv6 around it: parse and build.
 //!
-//! Parsers borrow and need no allocator; builders do, and come with the `relay` feature.
+//! Parsers borrow and need no allocator; builders do, and come with the `alloc` feature.
 
 pub mod auth;
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 pub mod bubble;
 pub mod checksum;
 pub mod ecn;

@@ -4,7 +4,7 @@
 //! [ authentication (13 + ID + AU) ] [ origin indication (8) ] IPv6 packet [ trailer ]*
 //! ```
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 use super::auth::{AUTH_TYPE, Auth};
@@ -68,7 +68,7 @@ pub fn parse(payload: &[u8]) -> Result<Payload<'_>, Fate> {
 
 /// A payload of the given headers and packet. Trailers, if any, are appended by
 /// [`Trailers::write`](super::trailer::Trailers::write).
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 pub fn build(auth: Option<&Auth<'_>>, origin: Option<&Origin>, packet: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     if let Some(auth) = auth {

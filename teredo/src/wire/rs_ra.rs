@@ -1,19 +1,18 @@
 //! Router solicitations and advertisements of the qualification procedure (RFC 4380 5.2.1,
 //! 5.3.2; RFC 4861 4.1, 4.2), and the link-local addresses they travel between.
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
 
-use super::checksum;
-#[cfg(feature = "relay")]
+use super::checksum::{self, Sum};
+#[cfg(feature = "alloc")]
 use super::icmp6;
+use super::icmp6::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use super::ipv6::{self, Ipv6Header};
 use crate::addr::{FLAG_CONE, Mapped, SERVER_PORT, ServerV4, TeredoAddr};
 
-const ROUTER_SOLICITATION: u8 = 133;
-const ROUTER_ADVERTISEMENT: u8 = 134;
 const OPTION_PREFIX_INFORMATION: u8 = 3;
 const OPTION_MTU: u8 = 5;
 
@@ -125,7 +124,7 @@ impl RouterSolicitation {
     }
 
     /// The whole IPv6 packet, 48 bytes, without options.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self) -> Vec<u8> {
         icmp6::build_message(
             self.source,
@@ -213,7 +212,7 @@ impl RouterAdvertisement {
     }
 
     /// The whole IPv6 packet: 88 bytes, 96 with an MTU.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     pub fn build(&self) -> Vec<u8> {
         /// A (autonomous address configuration) without L (on-link).
         const PREFIX_FLAGS: u8 = 0x40;
@@ -242,6 +241,74 @@ impl RouterAdvertisement {
     }
 }
 
+/// Length in bytes of the advertisement a server sends, IPv6 header included: it has an MTU option.
+pub const ADVERTISEMENT_LEN: usize = 96;
+
+/// Offset in bytes of the destination in the packet.
+const DESTINATION_OFFSET: usize = 24;
+
+/// Offset in bytes of the checksum in the packet.
+const CHECKSUM_OFFSET: usize = ipv6::HEADER_LEN + 2;
+
+/// Every advertisement of one server: they differ in destination and checksum alone.
+///
+/// The bytes are those of an advertisement to the unspecified address, so that its checksum lacks the destination's part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertisementTemplate([u8; ADVERTISEMENT_LEN]);
+
+impl AdvertisementTemplate {
+    /// That of the server with primary address `primary`.
+    #[cfg(feature = "alloc")]
+    pub fn new(primary: ServerV4, mtu: u32) -> Self {
+        let to_nobody = RouterSolicitation { source: [0; 16] };
+        let packet = RouterAdvertisement::answer(&to_nobody, primary, Some(mtu)).build();
+        let mut bytes = [0; ADVERTISEMENT_LEN];
+        for (to, from) in bytes.iter_mut().zip(packet) {
+            *to = from;
+        }
+        Self(bytes)
+    }
+
+    /// A template kept as [`bytes`](Self::bytes).
+    #[inline(always)]
+    pub const fn from_bytes(bytes: [u8; ADVERTISEMENT_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The advertisement to the unspecified address.
+    #[inline(always)]
+    pub const fn bytes(&self) -> &[u8; ADVERTISEMENT_LEN] {
+        &self.0
+    }
+
+    /// The whole IPv6 packet to `destination`.
+    #[inline(always)]
+    pub fn to(&self, destination: &[u8; 16]) -> [u8; ADVERTISEMENT_LEN] {
+        let mut packet = self.0;
+        let without = u16::from_be_bytes([packet[CHECKSUM_OFFSET], packet[CHECKSUM_OFFSET + 1]]);
+        let checksum = Sum::new().add_u16(!without).add_bytes(destination).finish();
+        packet[DESTINATION_OFFSET..ipv6::HEADER_LEN].copy_from_slice(destination);
+        packet[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
+        packet
+    }
+}
+
+/// Whether a packet is meant to be a solicitation: from a link-local address to all routers (S-5). Whether it is a valid one
+/// [`RouterSolicitation::parse`] says.
+#[inline(always)]
+pub fn is_solicitation(header: &Ipv6Header, body: &[u8]) -> bool {
+    header.next_header == ipv6::ICMP6
+        && header.destination == ALL_ROUTERS
+        && is_link_local(&header.source)
+        && body.first() == Some(&ROUTER_SOLICITATION)
+}
+
+/// fe80::/10.
+#[inline(always)]
+const fn is_link_local(a: &[u8; 16]) -> bool {
+    a[0] == 0xfe && a[1] & 0xc0 == 0x80
+}
+
 /// The `N` bytes behind type, code and checksum, and the options, of a valid message of `kind`.
 fn message<'a, const N: usize>(
     header: &Ipv6Header,
@@ -256,7 +323,7 @@ fn message<'a, const N: usize>(
     if header.hop_limit != ND_HOP_LIMIT {
         return Err(Invalid::HopLimit);
     }
-    if header.source[0] != 0xfe || header.source[1] & 0xc0 != 0x80 {
+    if !is_link_local(&header.source) {
         return Err(Invalid::Source);
     }
     if checksum::upper_layer(&header.source, &header.destination, ipv6::ICMP6, body) != 0 {
@@ -299,6 +366,6 @@ fn split_option(options: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((kind, value, rest))
 }
 
-#[cfg(all(test, feature = "relay"))]
+#[cfg(all(test, feature = "alloc"))]
 #[path = "rs_ra_tests.rs"]
 mod tests;

@@ -13,7 +13,7 @@
 //! | 04 Neighbor Discovery Option | 0 solicitation or 1 advertisement, 3 reserved bytes |
 //! | 05 Random Port | predicted external port (2) |
 
-#[cfg(feature = "relay")]
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -187,7 +187,7 @@ impl Trailers {
     }
 
     /// Appends the trailers in the order nonce, alternate addresses, neighbour discovery, random port.
-    #[cfg(feature = "relay")]
+    #[cfg(feature = "alloc")]
     #[allow(clippy::cast_possible_truncation)] // A list of four has 26 bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
         if let Some(nonce) = self.nonce {

@@ -177,6 +177,31 @@ fn mapped_port_0_and_own_addresses_are_dropped() {
     }
 }
 
+/// "no server running there".
+#[test]
+fn clients_of_a_server_on_this_machine_are_served() {
+    let mut bench = Bench::configured(|config| config.own_server = Some(SERVER));
+    bench.relay.set_own_ipv4(&[OWN, SERVER], &[]);
+    assert_eq!(bench.native(&to_peer(&peer(), b"data")), None);
+    let [bubble] = bench.bubbles().try_into().expect("one bubble");
+    assert_eq!(
+        bubble.to,
+        Mapped {
+            ip: SERVER,
+            port: 3544
+        }
+    );
+    assert_eq!(
+        bench.client(peer().mapped(), &answer(&bubble)),
+        Fate::BubbleAccepted
+    );
+    assert_eq!(bench.count(Fate::EncapsulatedFromQueue), 1);
+    let of_another = towards(OWN.octets(), NAT.octets(), 1);
+    assert_eq!(bench.native(&of_another), Some(Fate::ServerAddressOwn));
+    let client_there = towards(SERVER.octets(), SERVER.octets(), 1);
+    assert_eq!(bench.native(&client_there), Some(Fate::MappedAddressOwn));
+}
+
 ///
 #[test]
 fn a_packet_larger_than_the_tunnel_mtu_is_answered_too_big() {

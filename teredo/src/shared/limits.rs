@@ -1,29 +1,28 @@
-//! Rates and counts that keep a relay from being made a reflector.
+//! Rates that keep a relay or a server from being made a reflector (R-29, R-51, S-17).
 
 use core::hash::Hash;
 use core::time::Duration;
 
-use hashbrown::HashMap;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use super::keyed::Keyed;
 use crate::Instant;
+use crate::shared::keyed::Keyed;
 
 /// `burst` at once, then one per `interval`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     interval: Duration,
     burst: u32,
 }
 
 impl Rate {
-    pub(super) const fn every(interval: Duration, burst: u32) -> Self {
+    pub(crate) const fn every(interval: Duration, burst: u32) -> Self {
         Self { interval, burst }
     }
 
     /// A rate of 0 lets nothing through.
-    pub(super) const fn per_second(rate: u32, burst: u32) -> Self {
+    pub(crate) const fn per_second(rate: u32, burst: u32) -> Self {
         match rate {
             0 => Self::every(Duration::from_secs(1), 0),
             n => Self::every(Duration::from_nanos(1_000_000_000 / n as u64), burst),
@@ -43,25 +42,25 @@ impl Rate {
 
 /// A token bucket, kept as the instant at which it will be full again.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     rate: Rate,
     full_at: Instant,
 }
 
 impl Bucket {
-    pub(super) const fn new(rate: Rate) -> Self {
+    pub(crate) const fn new(rate: Rate) -> Self {
         Self {
             rate,
             full_at: Instant::from_nanos(0),
         }
     }
 
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
         self.rate.take(self.full_at, now, 0).is_some()
     }
 
     /// Takes a token if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let next = self.rate.take(self.full_at, now, 0);
         self.full_at = next.unwrap_or(self.full_at);
         next.is_some()
@@ -74,7 +73,7 @@ const LOOKED_AT: usize = 2;
 /// A token bucket per key. A bucket that is full again is forgotten, so what is kept is bounded
 /// by what was taken lately, and by `capacity` in any case.
 #[derive(Debug)]
-pub(super) struct Buckets<K> {
+pub(crate) struct Buckets<K> {
     rate: Rate,
     capacity: usize,
     full_at: IndexMap<K, Instant, Keyed>,
@@ -83,7 +82,7 @@ pub(super) struct Buckets<K> {
 }
 
 impl<K: Hash + Eq + Copy> Buckets<K> {
-    pub(super) const fn new(rate: Rate, capacity: usize, hasher: Keyed) -> Self {
+    pub(crate) const fn new(rate: Rate, capacity: usize, hasher: Keyed) -> Self {
         Self {
             rate,
             capacity,
@@ -93,7 +92,7 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
     }
 
     /// Whether `key` has a token beyond `reserve`.
-    pub(super) fn is_ready(&mut self, now: Instant, key: K, reserve: u32) -> bool {
+    pub(crate) fn is_ready(&mut self, now: Instant, key: K, reserve: u32) -> bool {
         self.forget(now);
         match self.full_at.get(&key) {
             Some(full_at) => self.rate.take(*full_at, now, reserve).is_some(),
@@ -102,7 +101,7 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
     }
 
     /// Takes a token of `key` if there is one.
-    pub(super) fn take(&mut self, now: Instant, key: K) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, key: K) -> bool {
         if self.len() == self.capacity {
             self.forget(now);
         }
@@ -123,12 +122,36 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Takes a token of `key` if there is one. Where there is no room for another bucket, `key` takes over one of those
+    /// there are, as it stands, from a key that may do the same: nobody is refused for being new, and all together
+    /// get no more than `capacity` buckets give.
+    pub(crate) fn take_or_take_over(&mut self, now: Instant, key: K) -> bool {
+        if self.len() >= self.capacity && !self.full_at.contains_key(&key) {
+            self.forget(now);
+            if self.len() >= self.capacity {
+                self.hand_over(key);
+            }
+        }
+        self.take(now, key)
+    }
+
+    /// Gives `key` the fullest bucket of those that would be looked at next.
+    fn hand_over(&mut self, key: K) {
+        let next = (0..LOOKED_AT).map(|ahead| (self.hand + ahead) % self.len().max(1));
+        let fullest =
+            next.min_by_key(|at| self.full_at.get_index(*at).map(|(_, full_at)| *full_at));
+        if let Some((_, full_at)) = fullest.and_then(|at| self.full_at.swap_remove_index(at)) {
+            self.full_at.insert(key, full_at);
+            self.hand += LOOKED_AT;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.full_at.len()
     }
 
     /// Forgets every full bucket, and gives back what memory is left over beyond `keep` buckets. Says whether any was.
-    pub(super) fn give_back(&mut self, now: Instant, keep: usize) -> bool {
+    pub(crate) fn give_back(&mut self, now: Instant, keep: usize) -> bool {
         let had = self.full_at.capacity();
         self.full_at.retain(|_, full_at| *full_at > now);
         self.full_at.shrink_to(keep);
@@ -146,40 +169,6 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
                 }
                 Some(_) => self.hand += 1,
                 None => return,
-            }
-        }
-    }
-}
-
-/// The /64 of a native host.
-pub(super) type SourcePrefix = [u8; 8];
-
-/// Unanswered peers by the native /64 that asked for them.
-#[derive(Debug)]
-pub(super) struct SourcePrefixes(HashMap<SourcePrefix, u32, Keyed>);
-
-impl SourcePrefixes {
-    pub(super) fn give_back(&mut self, keep: usize) {
-        self.0.shrink_to(keep);
-    }
-
-    pub(super) const fn new(hasher: Keyed) -> Self {
-        Self(HashMap::with_hasher(hasher))
-    }
-
-    pub(super) fn unanswered(&self, prefix: SourcePrefix) -> u32 {
-        self.0.get(&prefix).copied().unwrap_or(0)
-    }
-
-    pub(super) fn add(&mut self, prefix: SourcePrefix) {
-        *self.0.entry(prefix).or_default() += 1;
-    }
-
-    pub(super) fn remove(&mut self, prefix: SourcePrefix) {
-        if let Some(count) = self.0.get_mut(&prefix) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.0.remove(&prefix);
             }
         }
     }
@@ -228,16 +217,5 @@ mod tests {
         let mut buckets = Buckets::new(Rate::per_second(1, 4), 2, Keyed::new([7; 32]));
         assert!(buckets.take(at(0), 'a') && buckets.take(at(0), 'a'));
         assert!(buckets.is_ready(at(0), 'a', 1) && !buckets.is_ready(at(0), 'a', 2));
-    }
-
-    #[test]
-    fn a_prefix_without_unanswered_peers_is_forgotten() {
-        let mut prefixes = SourcePrefixes::new(Keyed::new([7; 32]));
-        prefixes.add([1; 8]);
-        prefixes.add([1; 8]);
-        prefixes.remove([1; 8]);
-        assert_eq!(prefixes.unanswered([1; 8]), 1);
-        prefixes.remove([1; 8]);
-        assert!(prefixes.0.is_empty());
     }
 }

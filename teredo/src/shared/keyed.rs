@@ -4,12 +4,12 @@ use core::hash::BuildHasher;
 
 use siphasher::sip::SipHasher13;
 
-/// SipHash-1-3 under a key drawn from the relay's seed, so that equal seeds give equal orders.
+/// SipHash-1-3 under a key drawn from a role's seed, so that equal seeds give equal orders.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keyed(u64, u64);
+pub(crate) struct Keyed(u64, u64);
 
 impl Keyed {
-    pub(super) fn new(key: [u8; 32]) -> Self {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
         let (words, _) = key.as_chunks::<8>();
         Self(u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))
     }
