@@ -37,10 +37,16 @@ pub enum Command {
     /// Run the Teredo relay in the foreground until SIGTERM or SIGINT.
     #[command(after_help = EXIT_CODES)]
     Relay(RunFlags),
+    /// Run the Teredo server in the foreground until SIGTERM or SIGINT.
+    #[command(after_help = EXIT_CODES)]
+    Server(ServerFlags),
+    /// Run what the configuration file has a section for, relay and server, in one process.
+    #[command(after_help = EXIT_CODES)]
+    Run(BothFlags),
     /// Check flags, configuration file and this machine for `relay`, binds included; change nothing.
     #[command(after_help = EXIT_CODES)]
     Check(RelayFlags),
-    /// Show what a running relay does: addresses, datapath, peers, traffic, every drop reason.
+    /// Show what a running relay or server does: addresses, datapath, peers, traffic, every drop reason.
     #[command(after_help = EXIT_CODES)]
     Status(AskFlags),
     /// List the peers of a running relay.
@@ -59,6 +65,136 @@ pub struct RunFlags {
     /// its peers are pinned no packet of theirs is lost. The way to a new version, and back.
     #[arg(long)]
     pub take_over: bool,
+}
+
+/// Flags of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct BothFlags {
+    /// Configuration file in TOML with a section `[relay]`, `[server]` or both.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Take over from the daemon that answers at the relay's control socket, if there is one.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+/// Flags of `server`. Each is also a key of the section `[server]` of the configuration file; a flag wins over the file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServerFlags {
+    /// Interface at which clients' packets arrive; repeat it for several (at most 64).
+    /// Required here or in the configuration file.
+    #[arg(long, value_name = "NAME")]
+    pub iface: Vec<String>,
+
+    /// The server's address: clients are configured with it, and it is in their Teredo addresses.
+    /// Required here or in the configuration file.
+    #[arg(long, value_name = "IPV4")]
+    pub primary: Option<String>,
+
+    /// Its second address, from which a client is answered that wants to know how its NAT filters.
+    /// [default: primary + 1]
+    #[arg(long, value_name = "IPV4")]
+    pub secondary: Option<String>,
+
+    /// How packets are answered: `xdp` in the driver; `xdp-generic` in the kernel's generic hook (slower);
+    /// `auto` tries both, then user space, and says so loudly; `userspace` without XDP. [default: xdp]
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub datapath: Option<DatapathChoice>,
+
+    /// IPv4 range outside global unicast that clients may have all the same, for laboratories;
+    /// repeat it for several (at most 64). [default: none]
+    #[arg(long, value_name = "CIDR")]
+    pub allow_non_global: Vec<String>,
+
+    /// File with client ids and their secrets for secure qualification. [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<String>,
+
+    /// Answer only clients that prove they know their secret.
+    /// [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub require_auth: Option<bool>,
+
+    /// How much it answers and sends.
+    #[command(flatten)]
+    pub numbers: ServerNumberFlags,
+
+    /// Control socket, which `status` asks. [default: /run/shipworm/server.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<String>,
+
+    /// Least severity that is logged. Client addresses appear at debug and trace alone. [default: info]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub log: Option<Level>,
+
+    /// How log lines are written to standard error. [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+
+    /// Give up what a running daemon does not use: capabilities, files, system calls.
+    /// [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 1, require_equals = true)]
+    pub sandbox: Option<bool>,
+
+    /// Configuration file in TOML; its section `[server]` has the names of these flags as keys. [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of `server` that are whole numbers.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServerNumberFlags {
+    /// Packets from one IPv4 address that are answered or sent on a second, 1 to 10000000, in the long run.
+    /// [default: 200]
+    #[arg(long, value_name = "N")]
+    pub source_per_s: Option<String>,
+
+    /// Packets from one IPv4 address that may come at once, 1 to 10000000.
+    /// [default: 400]
+    #[arg(long, value_name = "N")]
+    pub source_burst: Option<String>,
+
+    /// Packets sent on to one IPv4 address a second, 1 to 10000000, in the long run.
+    /// [default: 200]
+    #[arg(long, value_name = "N")]
+    pub target_per_s: Option<String>,
+
+    /// Packets that may go to one IPv4 address at once, 1 to 10000000.
+    /// [default: 400]
+    #[arg(long, value_name = "N")]
+    pub target_burst: Option<String>,
+
+    /// Echoes sent on to native IPv6 a second, 0 to 10000000, in the long run.
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    pub native_per_s: Option<String>,
+
+    /// Echoes to native IPv6 that may go at once, 0 to 10000000.
+    /// [default: 200]
+    #[arg(long, value_name = "N")]
+    pub native_burst: Option<String>,
+}
+
+impl ServerNumberFlags {
+    /// What was given for each, in the order of the documentation.
+    pub fn texts(&self) -> [Option<&str>; 6] {
+        [
+            &self.source_per_s,
+            &self.source_burst,
+            &self.target_per_s,
+            &self.target_burst,
+            &self.native_per_s,
+            &self.native_burst,
+        ]
+        .map(Option::as_deref)
+    }
 }
 
 /// Flags of `relay` and `check`. Each is also a key of the configuration file; a flag wins over the file.
@@ -304,23 +440,26 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::{KEYS, Key, SERVER_KEYS};
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
 
+    /// The subcommands that have keys.
+    const KEYED: [(&str, &[Key]); 3] = [("relay", KEYS), ("check", KEYS), ("server", SERVER_KEYS)];
+
     #[test]
     fn every_key_of_the_file_is_a_flag_and_the_other_way_round() {
         let command = Cli::command();
-        for name in ["relay", "check"] {
+        for (name, keys) in KEYED {
             let sub = command
                 .find_subcommand(name)
                 .expect("a subcommand of that name");
             let mut flags: Vec<&str> = sub.get_arguments().filter_map(|a| a.get_long()).collect();
             flags.retain(|f| !matches!(*f, "config" | "help" | "take-over"));
-            let keys: Vec<&str> = KEYS.iter().map(|k| k.name).collect();
+            let keys: Vec<&str> = keys.iter().map(|k| k.name).collect();
             assert_eq!(flags, keys);
         }
     }
@@ -328,22 +467,22 @@ mod tests {
     #[test]
     fn the_help_of_each_flag_ends_in_the_default_of_its_key() {
         let command = Cli::command();
-        let relay = command
-            .find_subcommand("relay")
-            .expect("a subcommand of that name");
-        for key in KEYS {
-            let flag = relay
-                .get_arguments()
-                .find(|a| a.get_long() == Some(key.name));
-            let help = flag
-                .and_then(clap::Arg::get_help)
-                .expect("a help text")
-                .to_string();
-            let end = match key.default {
-                "required" => "configuration file".to_owned(),
-                default => format!("[default: {default}]"),
-            };
-            assert!(help.ends_with(&end), "{}: {help}", key.name);
+        for (name, keys) in KEYED {
+            let sub = command
+                .find_subcommand(name)
+                .expect("a subcommand of that name");
+            for key in keys {
+                let flag = sub.get_arguments().find(|a| a.get_long() == Some(key.name));
+                let help = flag
+                    .and_then(clap::Arg::get_help)
+                    .expect("a help text")
+                    .to_string();
+                let end = match key.default {
+                    default if default.ends_with("required") => "configuration file".to_owned(),
+                    default => format!("[default: {default}]"),
+                };
+                assert!(help.ends_with(&end), "{}: {help}", key.name);
+            }
         }
     }
 

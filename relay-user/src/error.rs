@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Why the relay cannot start.
+/// Why a daemon cannot start.
 ///
-/// Reads `relay: {key} {value}: {cause} ({next})`:
+/// Reads `{role}: {key} {value}: {cause} ({next})`:
 ///
 /// ```
 /// use relay_user::error::StartError;
@@ -14,6 +14,8 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
+    /// What was to start: `relay` unless said otherwise.
+    pub role: &'static str,
     /// The flag, configuration key or thing that is at fault.
     pub key: String,
     /// Its value; may be empty.
@@ -33,17 +35,24 @@ impl StartError {
         next: impl Into<String>,
     ) -> Self {
         Self {
+            role: "relay",
             key: key.into(),
             value: value.into(),
             cause: cause.into(),
             next: next.into(),
         }
     }
+
+    /// The same, of another role.
+    #[must_use]
+    pub fn of(self, role: &'static str) -> Self {
+        Self { role, ..self }
+    }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "relay: {}", self.key)?;
+        write!(f, "{}: {}", self.role, self.key)?;
         if !self.value.is_empty() {
             write!(f, " {}", self.value)?;
         }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use relay_user::cli::{
-    AskFlags, Cli, Command, EXIT_CANNOT_START, EXIT_CONFIGURATION, EXIT_FAILED, PeersFlags,
-    RelayFlags, RunFlags,
+    AskFlags, BothFlags, Cli, Command, EXIT_CANNOT_START, EXIT_CONFIGURATION, EXIT_FAILED,
+    PeersFlags, RelayFlags, RunFlags, ServerFlags,
 };
-use relay_user::config::{self, InterfaceInfo};
+use relay_user::config::{self, DaemonSettings, InterfaceInfo, Sections};
 use relay_user::net::Snapshot;
 use relay_user::status::{render_peers, render_status};
 use relay_user::{control, logging, role};
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     // Ends with 2 by itself when the command line is wrong, with 0 after --help and --version.
     let done = match Cli::parse().command {
         Command::Relay(flags) => relay(&flags),
+        Command::Server(flags) => server(&flags),
+        Command::Run(flags) => both(&flags),
         Command::Check(flags) => check(&flags),
         Command::Status(flags) => status(&flags),
         Command::Peers(flags) => peers(&flags),
@@ -47,9 +49,36 @@ fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
 
 fn relay(RunFlags { relay, take_over }: &RunFlags) -> Result<(), Failed> {
     let settings = config::settings(relay).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
-    logging::start(settings.daemon.log, settings.daemon.log_format)
-        .map_err(|e| failed(EXIT_FAILED)(&e))?;
-    role::relay::run(settings, *take_over).map_err(|e| failed(e.exit_code())(&e))
+    start_log(&settings.daemon)?;
+    role::relay::run(settings, None, *take_over).map_err(|e| failed(e.exit_code())(&e))
+}
+
+fn server(flags: &ServerFlags) -> Result<(), Failed> {
+    let settings =
+        config::server_settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e.of("server")))?;
+    start_log(&settings.daemon)?;
+    role::server::run(settings).map_err(|e| failed(e.exit_code())(&e))
+}
+
+/// Relay and server as the sections of the file ask for them.
+fn both(flags: &BothFlags) -> Result<(), Failed> {
+    let sections =
+        config::sections(&flags.config).map_err(|e| failed(EXIT_CONFIGURATION)(&e.of("run")))?;
+    match sections {
+        Sections::Relay { relay, server } => {
+            start_log(&relay.daemon)?;
+            role::relay::run(*relay, server, flags.take_over)
+        }
+        Sections::Server(server) => {
+            start_log(&server.daemon)?;
+            role::server::run(*server)
+        }
+    }
+    .map_err(|e| failed(e.exit_code())(&e))
+}
+
+fn start_log(daemon: &DaemonSettings) -> Result<(), Failed> {
+    logging::start(daemon.log, daemon.log_format).map_err(|e| failed(EXIT_FAILED)(&e))
 }
 
 fn check(flags: &RelayFlags) -> Result<(), Failed> {

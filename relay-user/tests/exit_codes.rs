@@ -45,7 +45,7 @@ fn a_wrong_command_line_or_configuration_is_a_usage_error() {
     assert_ends(
         &["relay"],
         2,
-        "relay: --iface: the relay needs at least one interface",
+        "relay: --iface: at least one interface is needed",
     );
     assert_ends(
         &["check", "--iface", "eth0", "--bind", "203.0.113.18:3544"],

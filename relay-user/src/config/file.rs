@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::given::{Given, Origin, Sourced};
-use super::keys::{KEYS, nearest};
+use super::given::{Given, GivenServer, Origin, Sourced};
+use super::keys::{KEYS, Key, SERVER_KEYS, nearest};
 use super::lists::ListSource;
 use super::numbers::Number;
 use super::value::{self, Refusal};
@@ -17,8 +17,31 @@ use crate::error::StartError;
 
 type Item<'a> = Spanned<DeValue<'a>>;
 
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Sections {
+    /// At its top level: for every daemon.
+    pub(super) top: Given,
+    /// In `[relay]`, where that is there.
+    pub(super) relay: Option<Given>,
+    /// In `[server]`, where that is there.
+    pub(super) server: Option<GivenServer>,
+}
+
+impl Sections {
+    /// What it says for a relay.
+    pub(super) fn for_relay(self) -> Given {
+        self.relay.unwrap_or_default().or(self.top)
+    }
+
+    /// What it says for a server.
+    pub(super) fn for_server(&self) -> GivenServer {
+        self.server.clone().unwrap_or_default().or_shared(&self.top)
+    }
+}
+
 /// Reads and judges the file at `path`.
-pub(super) fn given(path: &Path) -> Result<Given, StartError> {
+pub(super) fn sections(path: &Path) -> Result<Sections, StartError> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         StartError::new(
             "--config",
@@ -30,60 +53,96 @@ pub(super) fn given(path: &Path) -> Result<Given, StartError> {
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Given, StartError> {
+fn parse(path: &Path, text: &str) -> Result<Sections, StartError> {
     let file = File { path, text };
     let table = DeTable::parse(text).map_err(|e| {
         let line = file.line(e.span().map_or(0, |span| span.start));
         file.refuse(line, e.message(), "the file is TOML: key = value")
     })?;
-    // The table is sorted by name; the first mistake in the file is reported first.
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-
-    let mut given = Given::default();
-    for (name, item) in entries {
-        let entry = Entry {
-            file: &file,
-            key: name.get_ref(),
-            item,
-        };
-        match entry.key {
-            "iface" => given.iface = entry.list("[\"eth0\"]", value::interface)?,
-            "bind" => given.bind = Some(entry.string(value::bind)?),
-            "native-address" => given.native_address = Some(entry.string(value::native_address)?),
-            "datapath" => given.datapath = Some(entry.choice()?),
-            "allow-non-global" => {
-                given.allow_non_global = entry.list("[\"198.51.100.0/24\"]", value::cidr)?;
+    let mut sections = Sections::default();
+    for entry in file.entries(table.get_ref()) {
+        match (entry.key, entry.item.get_ref()) {
+            ("relay", DeValue::Table(section)) => {
+                let mut given = Given::default();
+                for entry in file.entries(section) {
+                    relay_key(&entry, &mut given)?;
+                }
+                sections.relay = Some(given);
             }
-            "max-peers" => given.max_peers = Some(entry.integer(value::max_peers)?),
-            "socket" => given.socket = Some(entry.string(value::socket)?),
-            "log" => given.log = Some(entry.choice()?),
-            "log-format" => given.log_format = Some(entry.choice()?),
-            "zero-copy" => given.zero_copy = Some(entry.boolean()?),
-            "pin-dir" => given.pin_dir = Some(entry.string(value::pin_dir)?),
-            "sandbox" => given.sandbox = Some(entry.boolean()?),
-            key => {
-                if let Some(number) = Number::of(key) {
-                    let value = entry.integer(|n| number.judge(n))?;
-                    given.numbers.set(number, value);
-                    continue;
+            ("server", DeValue::Table(section)) => {
+                let mut given = GivenServer::default();
+                for entry in file.entries(section) {
+                    server_key(&entry, &mut given)?;
                 }
-                if given.lists.read(key, &entry)? {
-                    continue;
-                }
-                let line = file.line(name.span().start);
-                return Err(file.refuse(line, format!("unknown key {key:?}"), advice(key)));
+                sections.server = Some(given);
+            }
+            _ => relay_key(&entry, &mut sections.top)?,
+        }
+    }
+    Ok(sections)
+}
+
+/// A key of the top level or of `[relay]`.
+fn relay_key(entry: &Entry<'_>, given: &mut Given) -> Result<(), StartError> {
+    match entry.key {
+        "iface" => given.iface = entry.list("[\"eth0\"]", value::interface)?,
+        "bind" => given.bind = Some(entry.string(value::bind)?),
+        "native-address" => given.native_address = Some(entry.string(value::native_address)?),
+        "datapath" => given.datapath = Some(entry.choice()?),
+        "allow-non-global" => {
+            given.allow_non_global = entry.list("[\"198.51.100.0/24\"]", value::cidr)?;
+        }
+        "max-peers" => given.max_peers = Some(entry.integer(value::max_peers)?),
+        "socket" => given.socket = Some(entry.string(value::socket)?),
+        "log" => given.log = Some(entry.choice()?),
+        "log-format" => given.log_format = Some(entry.choice()?),
+        "zero-copy" => given.zero_copy = Some(entry.boolean()?),
+        "pin-dir" => given.pin_dir = Some(entry.string(value::pin_dir)?),
+        "sandbox" => given.sandbox = Some(entry.boolean()?),
+        key => {
+            if let Some(number) = Number::of(key) {
+                let value = entry.integer(|n| number.judge(n))?;
+                given.numbers.set(number, value);
+            } else if !given.lists.read(key, entry)? {
+                return Err(entry.unknown(KEYS, "at the top level or in [relay]"));
             }
         }
     }
-    Ok(given)
+    Ok(())
 }
 
-fn advice(unknown: &str) -> String {
-    nearest(unknown).map_or_else(
+/// A key of `[server]`.
+fn server_key(entry: &Entry<'_>, given: &mut GivenServer) -> Result<(), StartError> {
+    match entry.key {
+        "iface" => given.iface = entry.list("[\"eth0\"]", value::interface)?,
+        "primary" => given.primary = Some(entry.string(value::server_address)?),
+        "secondary" => given.secondary = Some(entry.string(value::server_address)?),
+        "datapath" => given.datapath = Some(entry.choice()?),
+        "allow-non-global" => {
+            given.allow_non_global = entry.list("[\"198.51.100.0/24\"]", value::cidr)?;
+        }
+        "secret-file" => given.secret_file = Some(entry.string(value::path)?),
+        "require-auth" => given.require_auth = Some(entry.boolean()?),
+        "socket" => given.socket = Some(entry.string(value::socket)?),
+        "log" => given.log = Some(entry.choice()?),
+        "log-format" => given.log_format = Some(entry.choice()?),
+        "sandbox" => given.sandbox = Some(entry.boolean()?),
+        key => {
+            let Some(number) = Number::of_server(key) else {
+                return Err(entry.unknown(SERVER_KEYS, "in [server]"));
+            };
+            let value = entry.integer(|n| number.judge(n))?;
+            given.numbers.set(number, value);
+        }
+    }
+    Ok(())
+}
+
+fn advice(unknown: &str, keys: &[Key], place: &str) -> String {
+    nearest(unknown, keys).map_or_else(
         || {
-            let names: Vec<&str> = KEYS.iter().map(|k| k.name).collect();
-            format!("the keys are {}, all at the top level", names.join(", "))
+            let names: Vec<&str> = keys.iter().map(|k| k.name).collect();
+            format!("the keys are {}, all {place}", names.join(", "))
         },
         |name| format!("did you mean {name:?}?"),
     )
@@ -94,7 +153,20 @@ struct File<'a> {
     text: &'a str,
 }
 
-impl File<'_> {
+impl<'a> File<'a> {
+    /// The entries of `table` in the order of the file, so that its first mistake is reported first.
+    fn entries(&'a self, table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let entry = |(name, item): (&'a Spanned<Cow<'a, str>>, &'a Item<'a>)| Entry {
+            file: self,
+            at: name.span().start,
+            key: name.get_ref(),
+            item,
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
     /// Line of the byte at `offset`, counted from 1.
     fn line(&self, offset: usize) -> usize {
         let before = self.text.char_indices().take_while(|(at, _)| *at < offset);
@@ -113,11 +185,19 @@ impl File<'_> {
 
 struct Entry<'a> {
     file: &'a File<'a>,
+    /// Where its key begins.
+    at: usize,
     key: &'a str,
     item: &'a Item<'a>,
 }
 
 impl Entry<'_> {
+    fn unknown(&self, keys: &[Key], place: &str) -> StartError {
+        let line = self.file.line(self.at);
+        let cause = format!("unknown key {:?}", self.key);
+        self.file.refuse(line, cause, advice(self.key, keys, place))
+    }
+
     fn origin(&self, item: &Item<'_>) -> Origin {
         Origin::File {
             path: self.file.path.to_owned(),
@@ -134,6 +214,7 @@ impl Entry<'_> {
         );
         let form = KEYS
             .iter()
+            .chain(SERVER_KEYS)
             .find(|k| k.name == self.key)
             .map_or("", |k| k.form);
         self.file.refuse(line, cause, format!("takes a {form}"))
@@ -261,7 +342,8 @@ log-format = "json"
 zero-copy = true
 "#,
         )
-        .expect("a sound file");
+        .expect("a sound file")
+        .for_relay();
         let names: Vec<&str> = given.iface.iter().map(|i| i.value.as_str()).collect();
         assert_eq!(names, ["eth0", "eth1"]);
         let bind = Bind {
@@ -290,6 +372,47 @@ zero-copy = true
         assert_eq!(given.log.expect("given").value, Level::Debug);
         assert_eq!(given.log_format.expect("given").value, LogFormat::Json);
         assert!(given.zero_copy.expect("given").value);
+    }
+
+    #[test]
+    fn each_section_has_its_keys_and_takes_the_rest_from_the_top() {
+        let text = r#"
+iface = ["eth0"]
+log = "debug"
+socket = "/tmp/s"
+[relay]
+log = "warn"
+max-peers = 7
+[server]
+primary = "203.0.113.5"
+require-auth = true
+secret-file = "/etc/shipworm/secrets"
+source-burst = 9
+"#;
+        let sections = parse(Path::new("f"), text).expect("a sound file");
+        let server = sections.for_server();
+        assert_eq!(server.iface[0].value, "eth0");
+        assert_eq!(
+            server.primary.expect("given").value,
+            Ipv4Addr::new(203, 0, 113, 5)
+        );
+        assert!(server.secondary.is_none() && server.socket.is_none());
+        assert_eq!(server.log.expect("shared").value, Level::Debug);
+        assert_eq!(server.numbers.server_limits().source_burst, 9);
+        assert!(server.require_auth.expect("given").value);
+        let relay = sections.for_relay();
+        assert_eq!(relay.log.expect("given").value, Level::Warn);
+        assert_eq!(relay.max_peers.expect("given").value, 7);
+        assert_eq!(relay.socket.expect("shared").value, Path::new("/tmp/s"));
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_section_is_refused_with_its_line() {
+        assert!(message("[server]\nmax-peers = 5\n").contains("line 2: unknown key \"max-peers\""));
+        assert!(
+            message("\nprimary = \"203.0.113.5\"\n").contains("line 2: unknown key \"primary\"")
+        );
+        assert!(message("server = 5\n").contains("line 1: unknown key \"server\""));
     }
 
     #[test]
@@ -373,7 +496,7 @@ zero-copy = true
 
     #[test]
     fn a_missing_file_names_itself() {
-        let text = given(Path::new("/nonexistent/relay.toml"))
+        let text = sections(Path::new("/nonexistent/relay.toml"))
             .expect_err("refused")
             .to_string();
         assert!(

@@ -1,10 +1,10 @@
 //! Values from the command line.
 
-use super::given::{Given, Origin, Sourced};
+use super::given::{Given, GivenServer, Origin, Sourced};
 use super::lists::{GivenLists, ListSource};
-use super::numbers::{GivenNumbers, NUMBERS};
+use super::numbers::{GivenNumbers, NUMBERS, SERVER_NUMBERS};
 use super::value::{self, Refusal};
-use crate::cli::{ListFlags, RelayFlags};
+use crate::cli::{ListFlags, RelayFlags, ServerFlags};
 use crate::error::StartError;
 
 fn sourced<T>(value: T) -> Sourced<T> {
@@ -91,6 +91,46 @@ pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
             .as_deref()
             .map(|t| one("pin-dir", t, value::pin_dir))
             .transpose()?,
+        sandbox: flags.sandbox.map(sourced),
+    })
+}
+
+/// The flags of `server`, each judged.
+pub(super) fn given_server(flags: &ServerFlags) -> Result<GivenServer, StartError> {
+    fn maybe<T>(
+        key: &str,
+        text: Option<&String>,
+        judge: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> Result<Option<Sourced<T>>, StartError> {
+        text.map(|text| one(key, text, judge)).transpose()
+    }
+    let mut numbers = GivenNumbers::default();
+    for (number, text) in SERVER_NUMBERS.iter().zip(flags.numbers.texts()) {
+        if let Some(text) = text {
+            let value = one(number.key, text, |text| number.judge_text(text))?;
+            numbers.set(number, value);
+        }
+    }
+    Ok(GivenServer {
+        iface: flags
+            .iface
+            .iter()
+            .map(|t| one("iface", t, value::interface))
+            .collect::<Result<_, _>>()?,
+        primary: maybe("primary", flags.primary.as_ref(), value::server_address)?,
+        secondary: maybe("secondary", flags.secondary.as_ref(), value::server_address)?,
+        datapath: flags.datapath.map(sourced),
+        allow_non_global: flags
+            .allow_non_global
+            .iter()
+            .map(|t| one("allow-non-global", t, value::cidr))
+            .collect::<Result<_, _>>()?,
+        secret_file: maybe("secret-file", flags.secret_file.as_ref(), value::path)?,
+        require_auth: flags.require_auth.map(sourced),
+        numbers,
+        socket: maybe("socket", flags.socket.as_ref(), value::socket)?,
+        log: flags.log.map(sourced),
+        log_format: flags.log_format.map(sourced),
         sandbox: flags.sandbox.map(sourced),
     })
 }

@@ -1,7 +1,7 @@
 //! What was given, by flag or by file, and where: errors must be able to point at it.
 
 use std::fmt::Display;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use teredo::relay::Ipv4Net;
@@ -58,7 +58,7 @@ pub(super) struct Sourced<T> {
     pub(super) origin: Origin,
 }
 
-/// Every key, as far as it was given. Each value is sound alone; together they are judged later.
+/// Every key of the relay, as far as it was given. Each value is sound alone; together they are judged later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) iface: Vec<Sourced<String>>,
@@ -80,9 +80,6 @@ pub(super) struct Given {
 impl Given {
     /// These values where given, else those of `other`. A list replaces the other list.
     pub(super) fn or(self, other: Self) -> Self {
-        fn list<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
-            if a.is_empty() { b } else { a }
-        }
         Self {
             iface: list(self.iface, other.iface),
             bind: self.bind.or(other.bind),
@@ -100,4 +97,58 @@ impl Given {
             sandbox: self.sandbox.or(other.sandbox),
         }
     }
+}
+
+/// Every key of the server, as far as it was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct GivenServer {
+    pub(super) iface: Vec<Sourced<String>>,
+    pub(super) primary: Option<Sourced<Ipv4Addr>>,
+    pub(super) secondary: Option<Sourced<Ipv4Addr>>,
+    pub(super) datapath: Option<Sourced<DatapathChoice>>,
+    pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
+    pub(super) secret_file: Option<Sourced<PathBuf>>,
+    pub(super) require_auth: Option<Sourced<bool>>,
+    pub(super) numbers: GivenNumbers,
+    pub(super) socket: Option<Sourced<PathBuf>>,
+    pub(super) log: Option<Sourced<Level>>,
+    pub(super) log_format: Option<Sourced<LogFormat>>,
+    pub(super) sandbox: Option<Sourced<bool>>,
+}
+
+impl GivenServer {
+    /// These values where given, else those of `other`. A list replaces the other list.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            iface: list(self.iface, other.iface),
+            primary: self.primary.or(other.primary),
+            secondary: self.secondary.or(other.secondary),
+            datapath: self.datapath.or(other.datapath),
+            allow_non_global: list(self.allow_non_global, other.allow_non_global),
+            secret_file: self.secret_file.or(other.secret_file),
+            require_auth: self.require_auth.or(other.require_auth),
+            numbers: self.numbers.or(other.numbers),
+            socket: self.socket.or(other.socket),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            sandbox: self.sandbox.or(other.sandbox),
+        }
+    }
+
+    /// These values where given, else what the file says for every daemon. Each has a control socket of its own.
+    pub(super) fn or_shared(self, shared: &Given) -> Self {
+        self.or(Self {
+            iface: shared.iface.clone(),
+            datapath: shared.datapath.clone(),
+            allow_non_global: shared.allow_non_global.clone(),
+            log: shared.log.clone(),
+            log_format: shared.log_format.clone(),
+            sandbox: shared.sandbox.clone(),
+            ..Self::default()
+        })
+    }
+}
+
+fn list<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
+    if a.is_empty() { b } else { a }
 }

@@ -1,4 +1,4 @@
-//! The keys of the configuration file, which are also the flags of `relay`.
+//! The keys of the configuration file, which are also flags: of `relay`, and in the section `[server]` of `server`.
 
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Key {
     pub text: &'static str,
 }
 
-/// Every key, in the order of the documentation.
+/// Every key of the relay, at the top level or in the section `[relay]`, in the order of the documentation.
 pub const KEYS: &[Key] = &[
     Key {
         name: "iface",
@@ -217,11 +217,120 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// The key a wrong name was probably meant for.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
+/// Every key of the section `[server]`, which are also the flags of `server`.
+pub const SERVER_KEYS: &[Key] = &[
+    Key {
+        name: "iface",
+        form: "list of strings, 1 to 64",
+        default: "that of the file's top level, or required",
+        text: "Interfaces at which clients' packets arrive. The XDP program is attached to each. With `run` those of the relay.",
+    },
+    Key {
+        name: "primary",
+        form: "string, `IPV4`",
+        default: "required",
+        text: "The server's address, which clients are configured with and which is in their Teredo addresses (S-1, S-2). \
+               An address of this machine; UDP port 3544 on it.",
+    },
+    Key {
+        name: "secondary",
+        form: "string, `IPV4`",
+        default: "primary + 1",
+        text: "Its second address, from which a client is answered that wants to know how its NAT filters (S-10). Some clients \
+               take it for primary + 1 without asking.",
+    },
+    Key {
+        name: "datapath",
+        form: "string: `xdp`, `xdp-generic`, `auto` or `userspace`",
+        default: "xdp",
+        text: "As the relay's. `userspace` uses UDP sockets alone. With `run` that of the relay.",
+    },
+    Key {
+        name: "allow-non-global",
+        form: "list of strings, `CIDR`, at most 64",
+        default: "none",
+        text: "IPv4 ranges outside global unicast that clients, relays and this server may have all the same. For laboratories.",
+    },
+    Key {
+        name: "secret-file",
+        form: "string, path",
+        default: "none",
+        text: "File with client ids and their secrets for secure qualification (S-20). Readable by its owner alone.",
+    },
+    Key {
+        name: "require-auth",
+        form: "`true` or `false`",
+        default: "false",
+        text: "Answer only clients that prove they know their secret (`CredentialsMissing`). Takes `secret-file`.",
+    },
+    Key {
+        name: "source-per-s",
+        form: "number of packets a second, 1 to 10000000",
+        default: "200",
+        text: "Packets from one IPv4 address that are answered or sent on, in the long run (`OuterSourceRateExceeded`). A client \
+               behind it takes one in thirty seconds. The XDP program counts on each CPU for itself.",
+    },
+    Key {
+        name: "source-burst",
+        form: "number of packets, 1 to 10000000",
+        default: "400",
+        text: "Packets from one IPv4 address that may come at once.",
+    },
+    Key {
+        name: "target-per-s",
+        form: "number of packets a second, 1 to 10000000",
+        default: "200",
+        text: "Bubbles and ICMPv6 messages sent on to one IPv4 address, in the long run (`TargetRateExceeded`).",
+    },
+    Key {
+        name: "target-burst",
+        form: "number of packets, 1 to 10000000",
+        default: "400",
+        text: "Bubbles and ICMPv6 messages that may go to one IPv4 address at once.",
+    },
+    Key {
+        name: "native-per-s",
+        form: "number of echoes a second, 0 to 10000000",
+        default: "100",
+        text: "Echoes sent on to native IPv6 for all clients together, in the long run (`NativeRateExceeded`).",
+    },
+    Key {
+        name: "native-burst",
+        form: "number of echoes, 0 to 10000000",
+        default: "200",
+        text: "Echoes to native IPv6 that may go at once. 0: none at all.",
+    },
+    Key {
+        name: "socket",
+        form: "string, path of at most 107 bytes",
+        default: super::DEFAULT_SERVER_SOCKET,
+        text: "Control socket that `shipworm status --socket` asks. Mode 0660. With `run` that of the relay.",
+    },
+    Key {
+        name: "log",
+        form: "string: `error`, `warn`, `info`, `debug` or `trace`",
+        default: "info",
+        text: "Least severity that is logged, on standard error. With `run` that of the relay.",
+    },
+    Key {
+        name: "log-format",
+        form: "string: `text` or `json`",
+        default: "text",
+        text: "As the relay's. With `run` that of the relay.",
+    },
+    Key {
+        name: "sandbox",
+        form: "`true` or `false`",
+        default: "true",
+        text: "As the relay's. With `run` that of the relay.",
+    },
+];
+
+/// The key of `keys` a wrong name was probably meant for.
+pub(super) fn nearest(name: &str, keys: &[Key]) -> Option<&'static str> {
     /// Below this two names have little in common (Jaro-Winkler, 0 to 1).
     const ALIKE: f64 = 0.75;
-    KEYS.iter()
+    keys.iter()
         .map(|key| (strsim::jaro_winkler(name, key.name), key.name))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -251,9 +360,10 @@ mod tests {
             ("data-path", "datapath"),
             ("zerocopy", "zero-copy"),
         ] {
-            assert_eq!(nearest(slip), Some(meant), "{slip}");
+            assert_eq!(nearest(slip, KEYS), Some(meant), "{slip}");
         }
-        assert_eq!(nearest("qqq"), None);
+        assert_eq!(nearest("primry", SERVER_KEYS), Some("primary"));
+        assert_eq!(nearest("qqq", KEYS), None);
     }
 
     #[test]
@@ -288,10 +398,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_documentation_has_every_key_with_its_default() {
+    fn table(keys: &[Key]) -> String {
         let mut table = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
-        for key in KEYS {
+        for key in keys {
             writeln!(
                 table,
                 "| `{}` | {} | {} | {} |",
@@ -302,6 +411,12 @@ mod tests {
             )
             .expect("writing to a string");
         }
-        docs::assert_generated("configuration.md", "keys", &table);
+        table
+    }
+
+    #[test]
+    fn the_documentation_has_every_key_with_its_default() {
+        docs::assert_generated("configuration.md", "keys", &table(KEYS));
+        docs::assert_generated("configuration.md", "server-keys", &table(SERVER_KEYS));
     }
 }

@@ -55,12 +55,12 @@ fn missing_privileges(
 pub fn probe_service_port(service: SocketAddrV4) -> Result<(), StartError> {
     match UdpSocket::bind(service) {
         Ok(_) => Ok(()),
-        Err(e) => Err(bind_error(service, &e)),
+        Err(e) => Err(bind_error("--bind", service, &e)),
     }
 }
 
-/// What a failure to bind the service port means.
-fn bind_error(service: SocketAddrV4, error: &io::Error) -> StartError {
+/// What a failure to bind a service port, which `key` asks for, means.
+pub fn bind_error(key: &str, service: SocketAddrV4, error: &io::Error) -> StartError {
     let (cause, next) = match error.kind() {
         io::ErrorKind::AddrInUse => (
             match holder(service) {
@@ -79,7 +79,7 @@ fn bind_error(service: SocketAddrV4, error: &io::Error) -> StartError {
         ),
         _ => (error.to_string(), "the kernel refused the bind".to_owned()),
     };
-    StartError::new("--bind", service.to_string(), cause, next)
+    StartError::new(key, service.to_string(), cause, next)
 }
 
 /// Name and process identifier of whoever holds the UDP port `service`, where /proc tells.

@@ -8,6 +8,7 @@
 //!
 //! A [`RelaySettings`] is sound in itself; a [`Resolved`] fits this machine.
 
+mod both;
 mod check;
 mod file;
 mod flags;
@@ -17,13 +18,17 @@ mod lists;
 mod machine;
 mod numbers;
 mod resolve;
+mod secrets;
+mod server;
 mod settings;
 mod value;
 
+pub use both::{Sections, sections};
 pub use check::check;
-pub use keys::{KEYS, Key};
-pub use machine::{probe_service_port, require_privileges};
-pub use resolve::{InterfaceInfo, PortRef, Resolved, resolve};
+pub use keys::{KEYS, Key, SERVER_KEYS};
+pub use machine::{bind_error, probe_service_port, require_privileges};
+pub use resolve::{InterfaceInfo, PortRef, Resolved, check_ports, resolve};
+pub use server::{ServerDaemonSettings, ServerSettings, check_server, server_settings};
 pub use settings::{
     Bind, DaemonSettings, DatapathChoice, Level, LogFormat, RelaySettings, peer_table_bytes,
     settings,
@@ -33,6 +38,8 @@ pub use settings::{
 pub const DEFAULT_PORT: u16 = 3545;
 /// Control socket when none is asked for.
 pub const DEFAULT_SOCKET: &str = "/run/shipworm/relay.sock";
+/// Control socket of `server` when none is asked for.
+pub const DEFAULT_SERVER_SOCKET: &str = "/run/shipworm/server.sock";
 /// Most peers that can be asked for.
 pub const MAX_MAX_PEERS: u32 = 1 << 26;
 /// Most interfaces of one relay.

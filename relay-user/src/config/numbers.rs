@@ -1,8 +1,10 @@
-//! The keys that are whole numbers within bounds: the limits of the relay (invariant 9) and its shards.
+//! The keys that are whole numbers within bounds: the limits of relay and server (invariant 9), and the relay's shards.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use teredo::relay::Limits;
+use teredo::server;
 
 use super::given::Sourced;
 use super::value::Refusal;
@@ -32,7 +34,7 @@ const fn number(
     }
 }
 
-/// Every one of them, in the order of the documentation.
+/// Those of the relay, in the order of the documentation.
 pub(super) const NUMBERS: [Number; 12] = [
     number("shards", "shards", (1, 64), 1),
     number("new-peers-per-s", "peers a second", (1, 10_000_000), 2000),
@@ -58,10 +60,25 @@ pub(super) const NUMBERS: [Number; 12] = [
     number("icmp6-burst", "errors", (0, 1_000_000), 10),
 ];
 
+/// Those of the server, in the order of the documentation.
+pub(super) const SERVER_NUMBERS: [Number; 6] = [
+    number("source-per-s", "packets a second", (1, 10_000_000), 200),
+    number("source-burst", "packets", (1, 10_000_000), 400),
+    number("target-per-s", "packets a second", (1, 10_000_000), 200),
+    number("target-burst", "packets", (1, 10_000_000), 400),
+    number("native-per-s", "echoes a second", (0, 10_000_000), 100),
+    number("native-burst", "echoes", (0, 10_000_000), 200),
+];
+
 impl Number {
-    /// The one called `key`.
+    /// The one of the relay called `key`.
     pub(super) fn of(key: &str) -> Option<&'static Self> {
         NUMBERS.iter().find(|number| number.key == key)
+    }
+
+    /// The one of the server called `key`.
+    pub(super) fn of_server(key: &str) -> Option<&'static Self> {
+        SERVER_NUMBERS.iter().find(|number| number.key == key)
     }
 
     /// Judges a value.
@@ -91,33 +108,30 @@ impl Number {
     }
 }
 
-/// The numbers that were given, by their place in [`NUMBERS`].
+/// The numbers that were given, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct GivenNumbers([Option<Sourced<u64>>; NUMBERS.len()]);
+pub(super) struct GivenNumbers(BTreeMap<&'static str, Sourced<u64>>);
 
 impl GivenNumbers {
     /// Adds the value of `number`.
     pub(super) fn set(&mut self, number: &Number, value: Sourced<u64>) {
-        let mut places = self.0.iter_mut().zip(&NUMBERS);
-        if let Some((place, _)) = places.find(|(_, of)| of.key == number.key) {
-            *place = Some(value);
-        }
+        self.0.insert(number.key, value);
     }
 
     /// These values where given, else those of `other`.
-    pub(super) fn or(mut self, other: Self) -> Self {
-        for (place, other) in self.0.iter_mut().zip(other.0) {
-            *place = place.take().or(other);
-        }
-        self
+    pub(super) fn or(self, other: Self) -> Self {
+        let mut all = other.0;
+        all.extend(self.0);
+        Self(all)
     }
 
     /// The value of `key`, or its default.
     fn get<T: TryFrom<u64> + Default>(&self, key: &str) -> T {
-        let mut all = NUMBERS.iter().zip(&self.0);
-        let value = all
-            .find(|(number, _)| number.key == key)
-            .map(|(number, given)| given.as_ref().map_or(number.default, |given| given.value));
+        let default = || {
+            let number = Number::of(key).or_else(|| Number::of_server(key));
+            number.map(|number| number.default)
+        };
+        let value = self.0.get(key).map(|given| given.value).or_else(default);
         // Every bound fits its type: a test asks for the largest of all.
         value
             .and_then(|value| T::try_from(value).ok())
@@ -146,25 +160,39 @@ impl GivenNumbers {
             cookie_epoch: Limits::default().cookie_epoch,
         }
     }
+
+    /// The limits of the server.
+    pub(super) fn server_limits(&self) -> server::Limits {
+        server::Limits {
+            source_per_s: self.get("source-per-s"),
+            source_burst: self.get("source-burst"),
+            target_per_s: self.get("target-per-s"),
+            target_burst: self.get("target-burst"),
+            native_per_s: self.get("native-per-s"),
+            native_burst: self.get("native-burst"),
+            ..server::Limits::default()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KEYS;
     use crate::config::given::Origin;
+    use crate::config::{KEYS, SERVER_KEYS};
 
     #[test]
     fn nothing_given_is_the_defaults_of_the_protocol() {
         let given = GivenNumbers::default();
         assert_eq!(given.limits(), Limits::default());
         assert_eq!(given.shards().get(), 1);
+        assert_eq!(given.server_limits(), server::Limits::default());
     }
 
     #[test]
     fn every_number_changes_something_and_its_largest_value_fits() {
         let default = GivenNumbers::default();
-        for number in &NUMBERS {
+        for number in NUMBERS.iter().chain(&SERVER_NUMBERS) {
             let mut given = GivenNumbers::default();
             let value = Sourced {
                 value: number.most,
@@ -172,8 +200,8 @@ mod tests {
             };
             given.set(number, value);
             assert_ne!(
-                (given.limits(), given.shards()),
-                (default.limits(), default.shards()),
+                (given.limits(), given.shards(), given.server_limits()),
+                (default.limits(), default.shards(), default.server_limits()),
                 "{}",
                 number.key
             );
@@ -183,8 +211,9 @@ mod tests {
 
     #[test]
     fn the_documentation_names_bounds_and_default_of_each() {
-        for number in &NUMBERS {
-            let key = KEYS.iter().find(|key| key.name == number.key);
+        for number in NUMBERS.iter().chain(&SERVER_NUMBERS) {
+            let mut keys = KEYS.iter().chain(SERVER_KEYS);
+            let key = keys.find(|key| key.name == number.key);
             let key = key.unwrap_or_else(|| panic!("no key {}", number.key));
             assert_eq!(key.default, number.default.to_string());
             let bounds = format!(

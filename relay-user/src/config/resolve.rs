@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use teredo::addr::TeredoAddr;
 
 use super::settings::laboratory_prefix;
-use super::{Bind, DEFAULT_PORT, RelaySettings};
+use super::{Bind, DEFAULT_PORT, DaemonSettings, RelaySettings};
 use crate::error::StartError;
 use crate::net::{LinkKind, Snapshot};
 
@@ -88,7 +88,7 @@ pub fn resolve(
         settings,
         interfaces,
     };
-    let ports = machine.ports()?;
+    let ports = ports(&settings.daemon, interfaces)?;
     let near = machine.near(&ports);
     let (service, service_on) = machine.service(&near)?;
     let (native_address, native_on) = machine.native_address(&near)?;
@@ -107,24 +107,38 @@ pub fn resolve(
     })
 }
 
+/// Looks for the interfaces that are named among those of the machine.
+///
+/// # Errors
+/// One is not there.
+pub fn check_ports(
+    daemon: &DaemonSettings,
+    interfaces: &[InterfaceInfo],
+) -> Result<(), StartError> {
+    ports(daemon, interfaces).map(drop)
+}
+
+fn ports<'a>(
+    daemon: &DaemonSettings,
+    interfaces: &'a [InterfaceInfo],
+) -> Result<Vec<&'a InterfaceInfo>, StartError> {
+    let find = |name: &String| {
+        let found = interfaces.iter().find(|i| i.name == *name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = interfaces.iter().map(|i| i.name.as_str()).collect();
+            let next = format!("interfaces here: {}", names.join(", "));
+            StartError::new("--iface", name, "no such interface", next)
+        })
+    };
+    daemon.ifaces.iter().map(find).collect()
+}
+
 struct Machine<'a> {
     settings: &'a RelaySettings,
     interfaces: &'a [InterfaceInfo],
 }
 
 impl<'a> Machine<'a> {
-    fn ports(&self) -> Result<Vec<&'a InterfaceInfo>, StartError> {
-        let find = |name: &String| {
-            let found = self.interfaces.iter().find(|i| i.name == *name);
-            found.ok_or_else(|| {
-                let names: Vec<&str> = self.interfaces.iter().map(|i| i.name.as_str()).collect();
-                let next = format!("interfaces here: {}", names.join(", "));
-                StartError::new("--iface", name, "no such interface", next)
-            })
-        };
-        self.settings.daemon.ifaces.iter().map(find).collect()
-    }
-
     /// The named interfaces, each followed by the VLAN devices on it (and on those: QinQ), and then what is below them.
     fn near(&self, ports: &[&'a InterfaceInfo]) -> Vec<&'a InterfaceInfo> {
         let mut near: Vec<&InterfaceInfo> = Vec::new();

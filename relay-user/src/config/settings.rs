@@ -135,13 +135,13 @@ pub fn peer_table_bytes(max_peers: u32) -> u64 {
 pub fn settings(flags: &RelayFlags) -> Result<RelaySettings, StartError> {
     let from_flags = flags::given(flags)?;
     let from_file = match &flags.config {
-        Some(path) => file::given(path)?,
+        Some(path) => file::sections(path)?.for_relay(),
         None => Given::default(),
     };
     validate(from_flags.or(from_file))
 }
 
-fn validate(given: Given) -> Result<RelaySettings, StartError> {
+pub(super) fn validate(given: Given) -> Result<RelaySettings, StartError> {
     let daemon = DaemonSettings {
         ifaces: interfaces(&given.iface)?,
         datapath: given.datapath.map_or(DatapathChoice::Xdp, |d| d.value),
@@ -185,7 +185,7 @@ fn validate(given: Given) -> Result<RelaySettings, StartError> {
 }
 
 /// The ranges that are opened, if they are not too many.
-fn opened(given: Vec<Sourced<Ipv4Net>>) -> Result<Vec<Ipv4Net>, StartError> {
+pub(super) fn opened(given: Vec<Sourced<Ipv4Net>>) -> Result<Vec<Ipv4Net>, StartError> {
     if let Some(extra) = given.get(MAX_ALLOW_NON_GLOBAL) {
         return Err(extra.origin.refuse(
             "allow-non-global",
@@ -197,12 +197,12 @@ fn opened(given: Vec<Sourced<Ipv4Net>>) -> Result<Vec<Ipv4Net>, StartError> {
     Ok(given.into_iter().map(|net| net.value).collect())
 }
 
-fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
+pub(super) fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
     if given.is_empty() {
         return Err(StartError::new(
             "--iface",
             "",
-            "the relay needs at least one interface",
+            "at least one interface is needed",
             "name it: --iface eth0, or iface = [\"eth0\"] in the file of --config",
         ));
     }
@@ -303,7 +303,7 @@ mod tests {
     fn no_interface_at_all_is_refused() {
         let text = message(&flags(&[]));
         assert!(
-            text.starts_with("relay: --iface: the relay needs at least one interface ("),
+            text.starts_with("relay: --iface: at least one interface is needed ("),
             "{text}"
         );
     }

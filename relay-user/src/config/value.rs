@@ -103,6 +103,28 @@ pub(super) fn bind(text: &str) -> Result<Bind, Refusal> {
     Ok(Bind { ip, port })
 }
 
+/// An address of a server.
+pub(super) fn server_address(text: &str) -> Result<Ipv4Addr, Refusal> {
+    let ip: Ipv4Addr = text
+        .parse()
+        .map_err(|_| Refusal::new("not an IPv4 address", "for example 192.0.2.1"))?;
+    if NEVER_A_HOST.iter().any(|net| covers(*net, ip)) {
+        return Err(Refusal::new(
+            "not a unicast address of an interface",
+            "name a public IPv4 address of this machine",
+        ));
+    }
+    Ok(ip)
+}
+
+/// The path of a file.
+pub(super) fn path(text: &str) -> Result<PathBuf, Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::new("no path", "name a file"));
+    }
+    Ok(PathBuf::from(text))
+}
+
 pub(super) fn native_address(text: &str) -> Result<Ipv6Addr, Refusal> {
     let ip: Ipv6Addr = text
         .parse()

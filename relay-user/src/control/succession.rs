@@ -12,9 +12,11 @@ use super::{Refused, Request};
 
 /// How long the daemon before may take to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
-/// What comes with the descriptors: the service socket and the TUN device, in this order.
-const HANDED_OVER: &[u8] = b"{\"handed_over\":2}\n";
-const DESCRIPTORS: usize = 2;
+/// What comes with the descriptors: the service socket and the TUN device, and then the two sockets of a server where there
+/// is one, in this order.
+const HANDED_OVER: &[u8] = b"{\"handed_over\":true}\n";
+/// Most descriptors.
+const DESCRIPTORS_MAX: usize = 4;
 /// Room for the control message that carries them.
 const CONTROL_LEN: usize = 64;
 
@@ -48,12 +50,13 @@ impl Successor {
         }
     }
 
-    /// Gives it the sockets.
+    /// Gives it the sockets: service socket and TUN device, then those of a server.
     ///
     /// # Errors
     /// It is gone.
-    pub fn give(self, service: BorrowedFd<'_>, tun: BorrowedFd<'_>) -> io::Result<()> {
-        send_with(&self.0, [service.as_raw_fd(), tun.as_raw_fd()])
+    pub fn give(self, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let descriptors: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        send_with(&self.0, &descriptors)
     }
 }
 
@@ -64,6 +67,8 @@ pub struct Inheritance {
     pub service: OwnedFd,
     /// Its TUN device.
     pub tun: OwnedFd,
+    /// The sockets of the server beside it; none where there was none.
+    pub server: Vec<OwnedFd>,
 }
 
 /// Asks the daemon at `socket` to stop and to hand over. `None`: nobody listens there.
@@ -91,21 +96,30 @@ pub fn take_over(socket: &Path) -> io::Result<Option<Inheritance>> {
     if let Ok(Refused { error }) = serde_json::from_slice(&answer) {
         return Err(io::Error::other(error));
     }
-    let Ok([service, tun]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors) else {
+    let mut descriptors = descriptors.into_iter();
+    let (Some(service), Some(tun)) = (descriptors.next(), descriptors.next()) else {
         return Err(io::Error::other(
             "the relay that runs did not hand over its sockets",
         ));
     };
+    let server = descriptors.collect();
     // It closes the connection with its last breath: ports and queues are free then.
     let mut rest = String::new();
     let _ = BufReader::new(stream).read_line(&mut rest);
-    Ok(Some(Inheritance { service, tun }))
+    Ok(Some(Inheritance {
+        service,
+        tun,
+        server,
+    }))
 }
 
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_LEN]);
 
-fn send_with(stream: &UnixStream, descriptors: [RawFd; DESCRIPTORS]) -> io::Result<()> {
+fn send_with(stream: &UnixStream, descriptors: &[RawFd]) -> io::Result<()> {
+    if descriptors.len() > DESCRIPTORS_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut control = Control([0; CONTROL_LEN]);
     let mut part = libc::iovec {
         iov_base: HANDED_OVER.as_ptr().cast_mut().cast(),
@@ -116,18 +130,17 @@ fn send_with(stream: &UnixStream, descriptors: [RawFd; DESCRIPTORS]) -> io::Resu
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
-    let data_len = libc::c_uint::try_from(size_of_val(&descriptors)).map_err(io::Error::other)?;
+    let data_len = libc::c_uint::try_from(size_of_val(descriptors)).map_err(io::Error::other)?;
     // SAFETY: a computation on numbers.
     message.msg_controllen = unsafe { libc::CMSG_SPACE(data_len) } as usize;
-    // SAFETY: the control buffer is aligned for a header and has room for one with both descriptors.
+    // SAFETY: the control buffer is aligned for a header and has room for one with so many descriptors.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(data_len) as usize;
-        libc::CMSG_DATA(header)
-            .cast::<[RawFd; DESCRIPTORS]>()
-            .write_unaligned(descriptors);
+        let bytes = size_of_val(descriptors);
+        std::ptr::copy_nonoverlapping(descriptors.as_ptr().cast(), libc::CMSG_DATA(header), bytes);
     }
     // SAFETY: the header points to buffers that outlive the call. A line this short is sent whole or not at all.
     let sent = unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
@@ -196,13 +209,15 @@ mod tests {
     #[test]
     fn descriptors_arrive_as_what_they_were_in_their_order() {
         let (here, there) = UnixStream::pair().unwrap();
-        let mut files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
-        for (file, text) in files.iter_mut().zip(["service", "tun"]) {
+        let names = ["service", "tun", "primary", "secondary"];
+        let mut files = names.map(|_| tempfile::tempfile().unwrap());
+        for (file, text) in files.iter_mut().zip(names) {
             file.write_all(text.as_bytes()).unwrap();
         }
         let successor = Successor::new(there).unwrap();
         assert!(successor.may_take_over());
-        successor.give(files[0].as_fd(), files[1].as_fd()).unwrap();
+        let sockets: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        successor.give(&sockets).unwrap();
         let (line, descriptors) = receive_with(&here).unwrap();
         assert_eq!(line, HANDED_OVER);
         let texts: Vec<String> = descriptors
@@ -215,7 +230,7 @@ mod tests {
                 text
             })
             .collect();
-        assert_eq!(texts, ["service", "tun"]);
+        assert_eq!(texts, names);
     }
 
     #[test]

@@ -1,15 +1,33 @@
 //! The fast path as the settings ask for it, or the best this machine allows.
 
-use teredo::relay::Config;
+use std::path::Path;
+
 use tracing::warn;
 
-use crate::config::{DatapathChoice, RelaySettings};
+use crate::config::{DaemonSettings, DatapathChoice};
 use crate::datapath::{
-    AttachedPort, Datapath, MemoryPeers, Mode, Peers, Pins, RelayRole, Secrets, Settings,
+    AttachedPort, Datapath, MemoryPeers, Mode, Peers, Pins, RelayRole, Secrets, ServerRole,
+    Settings,
 };
 use crate::error::StartError;
 use crate::net::{self, PortPath, Snapshot};
 use crate::slowpath::xsk::PuntSocket;
+
+/// What is asked of it.
+pub(super) struct Wanted<'a> {
+    /// Where, and how.
+    pub(super) daemon: &'a DaemonSettings,
+    /// The interface from whose point of view routes are looked up.
+    pub(super) fib_ifindex: u32,
+    /// The relay, if there is one.
+    pub(super) relay: Option<RelayRole>,
+    /// The server, if there is one.
+    pub(super) server: Option<ServerRole>,
+    /// Where program and peers outlive the daemon.
+    pub(super) pin_dir: Option<&'a Path>,
+    /// Whether sockets for punted frames try zero-copy mode.
+    pub(super) zero_copy: bool,
+}
 
 /// The loaded and attached program, or none, with what is worth telling about it.
 pub(super) struct FastPath {
@@ -24,15 +42,10 @@ pub(super) struct FastPath {
 }
 
 impl FastPath {
-    /// Loads and attaches what `settings` ask for. On failure nothing is left.
-    pub(super) fn start(
-        settings: &RelaySettings,
-        snapshot: &Snapshot,
-        relay: &Config,
-        fib_ifindex: u32,
-    ) -> Result<Self, StartError> {
-        let attach = |mode| Self::attach(settings, snapshot, relay, fib_ifindex, mode);
-        match settings.daemon.datapath {
+    /// Loads and attaches what is wanted. On failure nothing is left.
+    pub(super) fn start(wanted: &Wanted<'_>, snapshot: &Snapshot) -> Result<Self, StartError> {
+        let attach = |mode| Self::attach(wanted, snapshot, mode);
+        match wanted.daemon.datapath {
             DatapathChoice::Userspace => Ok(Self::none()),
             DatapathChoice::Xdp => attach(Mode::Xdp),
             DatapathChoice::XdpGeneric => attach(Mode::XdpGeneric),
@@ -66,24 +79,13 @@ impl FastPath {
         self.warnings.push(text);
     }
 
-    fn attach(
-        settings: &RelaySettings,
-        snapshot: &Snapshot,
-        relay: &Config,
-        fib_ifindex: u32,
-        mode: Mode,
-    ) -> Result<Self, StartError> {
-        let (pins, unpinned) = Self::open_pins(settings);
+    fn attach(wanted: &Wanted<'_>, snapshot: &Snapshot, mode: Mode) -> Result<Self, StartError> {
+        let (pins, unpinned) = Self::open_pins(wanted.pin_dir);
         let loaded = Settings {
             mode,
-            fib_ifindex,
-            relay: Some(RelayRole {
-                service: relay.service,
-                tunnel_mtu: relay.tunnel_mtu,
-                max_peers: settings.max_peers,
-                access: relay.access.clone(),
-            }),
-            server: None,
+            fib_ifindex: wanted.fib_ifindex,
+            relay: wanted.relay.clone(),
+            server: wanted.server.clone(),
             secrets: Secrets::draw()
                 .map_err(|error| StartError::new("random source", "", error.to_string(), ""))?,
         };
@@ -92,7 +94,7 @@ impl FastPath {
         if let Some(text) = unpinned {
             path.warn(text);
         }
-        for name in &settings.daemon.ifaces {
+        for name in &wanted.daemon.ifaces {
             let port = port_of(snapshot, name)?;
             if datapath
                 .attached()
@@ -102,7 +104,9 @@ impl FastPath {
                 continue;
             }
             let attached = datapath.attach(port.port, net::rx_queues(&port.port.name))?;
-            path.open_sockets(settings, &mut datapath, &attached);
+            if wanted.relay.is_some() {
+                path.open_sockets(wanted.zero_copy, &mut datapath, &attached);
+            }
         }
         datapath.reconcile(snapshot);
         datapath.settle();
@@ -111,8 +115,8 @@ impl FastPath {
     }
 
     /// Without them everything works until the daemon dies: worth a warning.
-    fn open_pins(settings: &RelaySettings) -> (Option<Pins>, Option<String>) {
-        let Some(base) = &settings.pin_dir else {
+    fn open_pins(base: Option<&Path>) -> (Option<Pins>, Option<String>) {
+        let Some(base) = base else {
             return (None, None);
         };
         match Pins::open(base) {
@@ -127,17 +131,12 @@ impl FastPath {
     }
 
     /// A queue without a socket is served by the kernel's front end: slower, and worth a warning.
-    fn open_sockets(
-        &mut self,
-        settings: &RelaySettings,
-        datapath: &mut Datapath,
-        port: &AttachedPort,
-    ) {
+    fn open_sockets(&mut self, zero_copy: bool, datapath: &mut Datapath, port: &AttachedPort) {
         let generic = port.mode == Mode::XdpGeneric;
         for queue in 0..port.queues {
             let open = |zero_copy| PuntSocket::open(&port.name, queue, zero_copy, generic);
-            let socket = open(settings.zero_copy).or_else(|error| {
-                if settings.zero_copy && !generic {
+            let socket = open(zero_copy).or_else(|error| {
+                if zero_copy && !generic {
                     self.warn(format!(
                         "{} queue {queue}: no zero copy ({error}), using copy mode",
                         port.name

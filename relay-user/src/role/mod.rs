@@ -1,10 +1,14 @@
-//! What the binary can be: the relay.
+//! What the binary can be: a relay, a server, or both.
 
+mod daemon;
 mod fast_path;
 pub mod foresight;
 mod memory;
 pub mod relay;
 mod running;
+pub mod server;
 mod status_desk;
 mod succession;
 mod workers;
+
+pub use daemon::RunError;

@@ -1,4 +1,4 @@
-//! A relay that runs: its threads, what its control thread does, and how it ends.
+//! A daemon that runs: its threads, what its control thread does, and how it ends.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
+use teredo::server::Local;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -17,12 +18,13 @@ use crate::error::StartError;
 use crate::net::{self, Snapshot};
 use crate::sandbox::Sandbox;
 use crate::slowpath::front_ends;
+use crate::slowpath::server::ServerPath;
 use crate::slowpath::shards::SlowPath;
 use crate::slowpath::tun::{self, TUN_NAME, Tun};
 use crate::slowpath::udp::ServiceSocket;
 use crate::slowpath::xsk::PuntSocket;
 
-/// Why a relay that works ends.
+/// Why a daemon that works ends.
 pub(super) enum End {
     /// By a signal.
     Asked,
@@ -30,74 +32,83 @@ pub(super) enum End {
     Succeeded(Successor),
 }
 
-/// Everything that runs. Dropping it stops it, in the order of the fields.
-pub(super) struct Running {
-    pub(super) workers: Workers,
-    pub(super) datapath: Option<Datapath>,
+/// What a relay has.
+pub(super) struct RelayParts {
     pub(super) slow: Arc<SlowPath>,
     pub(super) service: Arc<ServiceSocket>,
     pub(super) tun: Arc<Tun>,
 }
 
+/// Everything that runs. Dropping it stops it, in the order of the fields.
+pub(super) struct Running {
+    pub(super) workers: Workers,
+    pub(super) datapath: Option<Datapath>,
+    pub(super) relay: Option<RelayParts>,
+    pub(super) server: Option<Arc<ServerPath>>,
+}
+
 impl Running {
     /// Last, when everything behind it works: traffic comes by this route.
     pub(super) fn open_up(&self, sandbox: Option<Sandbox>) -> Result<(), StartError> {
-        let datapath = self.datapath.as_ref();
-        let outlives = datapath.is_some_and(|datapath| datapath.pinned_in().is_some());
-        self.tun
-            .persist(outlives)
-            .map_err(|error| tun::refused(&error))?;
-        self.tun.add_route().map_err(|error| {
-            StartError::new(
-                "route",
-                format!("2001::/32 dev {TUN_NAME}"),
-                error.to_string(),
-                "another route for it may be there: ip -6 route show 2001::/32",
-            )
-        })?;
+        if let Some(RelayParts { tun, .. }) = &self.relay {
+            let datapath = self.datapath.as_ref();
+            let outlives = datapath.is_some_and(|datapath| datapath.pinned_in().is_some());
+            tun.persist(outlives)
+                .map_err(|error| tun::refused(&error))?;
+            tun.add_route().map_err(|error| {
+                StartError::new(
+                    "route",
+                    format!("2001::/32 dev {TUN_NAME}"),
+                    error.to_string(),
+                    "another route for it may be there: ip -6 route show 2001::/32",
+                )
+            })?;
+        }
         sandbox.map_or(Ok(()), Sandbox::seal)
     }
 
-    pub(super) fn start_workers(
+    pub(super) fn start_relay(
         &mut self,
         punts: Vec<PuntSocket>,
         shards: usize,
         receiver: ServiceSocket,
-        keeper: Option<NextHopKeeper>,
     ) -> io::Result<()> {
+        let Some(RelayParts { slow, tun, .. }) = &self.relay else {
+            return Ok(());
+        };
         for (worker, sockets) in share(punts, shards).into_iter().enumerate() {
-            let slow = Arc::clone(&self.slow);
+            let slow = Arc::clone(slow);
             self.workers
                 .start(&format!("punts-{worker}"), move |stop| {
                     front_ends::punts(sockets, &slow, stop)
                 })?;
         }
         if let Some(events) = self.datapath.as_mut().and_then(Datapath::probes) {
-            let slow = Arc::clone(&self.slow);
+            let slow = Arc::clone(slow);
             self.workers.start("probes", move |stop| {
                 front_ends::probes(events, &slow, stop)
             })?;
         }
-        if let Some(keeper) = keeper {
-            self.start_next_hops(keeper)?;
-        }
-        let slow = Arc::clone(&self.slow);
+        let service = Arc::clone(slow);
         self.workers.start("service", move |stop| {
-            front_ends::service_socket(&receiver, &slow, stop)
+            front_ends::service_socket(&receiver, &service, stop)
         })?;
-        let (slow, tun) = (Arc::clone(&self.slow), Arc::clone(&self.tun));
+        let (routed, tun) = (Arc::clone(slow), Arc::clone(tun));
         self.workers
-            .start("tun", move |stop| front_ends::tun(&tun, &slow, stop))?;
-        let slow = Arc::clone(&self.slow);
+            .start("tun", move |stop| front_ends::tun(&tun, &routed, stop))?;
+        let slow = Arc::clone(slow);
         self.workers
             .start("timer", move |stop| slow.keep_time(stop))
     }
 
-    fn start_next_hops(&mut self, next_hops: NextHopKeeper) -> io::Result<()> {
-        let NextHopKeeper {
+    pub(super) fn start_next_hops(&mut self, next_hops: Option<NextHopKeeper>) -> io::Result<()> {
+        let Some(NextHopKeeper {
             mut follower,
             mut keeper,
-        } = next_hops;
+        }) = next_hops
+        else {
+            return Ok(());
+        };
         self.workers.start("routes", move |stop| {
             follower.run(stop);
             Ok(())
@@ -106,6 +117,18 @@ impl Running {
             keeper.run(stop);
             Ok(())
         })
+    }
+
+    pub(super) fn start_server(&mut self) -> io::Result<()> {
+        let Some(server) = &self.server else {
+            return Ok(());
+        };
+        for (name, local) in [("primary", Local::Primary), ("secondary", Local::Secondary)] {
+            let server = Arc::clone(server);
+            self.workers
+                .start(name, move |stop| server.serve(local, stop))?;
+        }
+        Ok(())
     }
 
     /// The control thread's work: signals, the control socket, and the machine's changes.
@@ -136,7 +159,12 @@ impl Running {
             tokio::select! {
                 _ = terminate.recv() => break Ok(End::Asked),
                 _ = interrupt.recv() => break Ok(End::Asked),
-                Some(successor) = succeeded.recv() => break Ok(End::Succeeded(successor)),
+                Some(successor) = succeeded.recv() => {
+                    if self.relay.is_some() {
+                        break Ok(End::Succeeded(successor));
+                    }
+                    successor.refuse("a server alone has nothing to hand over: stop it and start the other");
+                }
                 Some(name) = ended.recv() => break Err(format!("the thread {name} failed")),
                 result = &mut serve => break Err(match result {
                     Ok(()) => "the control socket was closed".to_owned(),
@@ -165,21 +193,31 @@ impl Running {
     pub(super) fn set_own_ipv4(&self, snapshot: &Snapshot) {
         let own: Vec<Ipv4Addr> = snapshot.own_ipv4().collect();
         let broadcasts: Vec<Ipv4Addr> = snapshot.directed_broadcasts().collect();
-        // A broken slow path ends the relay by itself: its threads have ended.
-        let _ = self.slow.set_own_ipv4(&own, &broadcasts);
+        // What is broken ends the daemon by itself: its threads have ended.
+        if let Some(relay) = &self.relay {
+            let _ = relay.slow.set_own_ipv4(&own, &broadcasts);
+        }
+        if let Some(server) = &self.server {
+            let _ = server.set_own_ipv4(&own, &broadcasts);
+        }
     }
 
     /// Route, front ends, program, queues, device: nothing new comes in before what it needs is gone.
     pub(super) fn stop(&mut self) {
-        if let Err(error) = self.tun.remove_route() {
+        if let Some(relay) = &self.relay
+            && let Err(error) = relay.tun.remove_route()
+        {
             warn!(%error, "the route to 2001::/32 was gone already");
         }
         self.stop_workers();
         if let Some(datapath) = self.datapath.take() {
             datapath.detach();
         }
-        let _ = self.slow.shut_down();
-        if let Err(error) = self.tun.persist(false) {
+        let Some(relay) = &self.relay else {
+            return;
+        };
+        let _ = relay.slow.shut_down();
+        if let Err(error) = relay.tun.persist(false) {
             warn!(%error, "the TUN device stays");
         }
     }
@@ -194,16 +232,22 @@ impl Running {
 
     /// Leaves program, peers, route and device to `successor`, with the sockets in which packets wait from now on.
     pub(super) fn hand_over(mut self, successor: Successor) {
+        let Some(relay) = self.relay.take() else {
+            return;
+        };
         self.stop_workers();
-        let _ = self.slow.shut_down();
-        if let Err(error) = self.tun.persist(true) {
+        let _ = relay.slow.shut_down();
+        if let Err(error) = relay.tun.persist(true) {
             warn!(%error, "the TUN device ends with this process");
         }
         if let Some(datapath) = self.datapath.take() {
             datapath.leave();
         }
-        let given = successor.give(self.service.as_fd(), self.tun.as_fd());
-        if let Err(error) = given {
+        let mut sockets = vec![relay.service.as_fd(), relay.tun.as_fd()];
+        if let Some(server) = &self.server {
+            sockets.extend(server.sockets());
+        }
+        if let Err(error) = successor.give(&sockets) {
             warn!(%error, "nobody takes over after all: established peers are carried on, new ones are not");
         }
     }

@@ -1,8 +1,10 @@
 //! Answers the questions of the control socket in a thread of its own, so that neither the relay nor the
 //! control thread ever waits for the other.
 
+use std::io;
 use std::process;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use relay_common::{Counter, PeerEntry, PeerKey, Reason, Ticks};
@@ -10,38 +12,89 @@ use teredo::addr::TeredoAddr;
 use teredo::relay::{PendingPeer, PendingState};
 use tokio::sync::mpsc;
 
-use super::fast_path::port_of;
-use crate::config::{RelaySettings, Resolved};
+use super::fast_path::{FastPath, port_of};
+use crate::config::{DaemonSettings, DatapathChoice, Resolved, ServerSettings};
 use crate::control::Ask;
 use crate::datapath::{CounterReader, Datapath, NextHops};
 use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
-use crate::slowpath::shards::{PeerLists, SlowPath};
-use crate::slowpath::xsk::PuntCounters;
+use crate::slowpath::server::ServerPath;
+use crate::slowpath::shards::{PeerLists, SlowPath, Snapshot};
+use crate::slowpath::xsk::{PuntCounters, PuntSocket};
 use crate::status::{
     self, Count, Icmp6Counts, Interface, Latencies, PeerCounts, PeerRow, PeerState, Peers,
-    PuntSockets, Reasons, State, Status,
+    PuntSockets, Reasons, Status,
 };
 
-/// What is known about the relay without asking it, and how to ask.
+/// What is known about the daemon without asking its parts, and how to ask them.
 pub(super) struct StatusDesk {
-    pub(super) started: Instant,
-    pub(super) settings: RelaySettings,
+    started: Instant,
+    requested: DatapathChoice,
+    active: &'static str,
+    fell_back: Option<String>,
+    pinned_in: Option<String>,
+    interfaces: Vec<Interface>,
+    warnings: Vec<String>,
+    counters: Option<CounterReader>,
+    punts: Vec<Arc<PuntCounters>>,
+    next_hops: Option<NextHops>,
+    pub(super) relay: Option<RelayDesk>,
+    pub(super) server: Option<ServerDesk>,
+}
+
+/// The relay's part.
+pub(super) struct RelayDesk {
     pub(super) resolved: Resolved,
-    pub(super) active: &'static str,
-    pub(super) fell_back: Option<String>,
-    pub(super) pinned_in: Option<String>,
-    pub(super) interfaces: Vec<Interface>,
-    pub(super) warnings: Vec<String>,
-    pub(super) counters: Option<CounterReader>,
-    pub(super) punts: Vec<Arc<PuntCounters>>,
-    pub(super) next_hops: Option<NextHops>,
+    pub(super) max_peers: u32,
     pub(super) slow: Arc<SlowPath>,
 }
 
+/// The server's part.
+pub(super) struct ServerDesk {
+    settings: ServerSettings,
+    path: Arc<ServerPath>,
+}
+
+impl From<(ServerSettings, Arc<ServerPath>)> for ServerDesk {
+    fn from((settings, path): (ServerSettings, Arc<ServerPath>)) -> Self {
+        Self { settings, path }
+    }
+}
+
 impl StatusDesk {
-    /// Answers until the control socket is gone. A question the relay does not answer is dropped, and the client is told so.
-    pub(super) fn run(self, mut asked: mpsc::Receiver<Ask>) {
+    /// One that knows no role yet.
+    pub(super) fn new(
+        settings: &DaemonSettings,
+        machine: &Machine,
+        fast: &FastPath,
+        warnings: Vec<String>,
+    ) -> Self {
+        let datapath = fast.datapath.as_ref();
+        let pinned_in = datapath.and_then(Datapath::pinned_in);
+        Self {
+            started: Instant::now(),
+            requested: settings.datapath,
+            active: fast.active(),
+            fell_back: fast.fell_back.clone(),
+            pinned_in: pinned_in.map(|path| path.display().to_string()),
+            interfaces: interfaces(settings, machine, datapath),
+            warnings,
+            counters: datapath.map(Datapath::counters),
+            punts: fast.punts.iter().map(PuntSocket::counters).collect(),
+            next_hops: datapath.map(Datapath::next_hops),
+            relay: None,
+            server: None,
+        }
+    }
+
+    /// Answers in a thread of its own, which ends by itself when the control socket is closed.
+    pub(super) fn open(self, asked: mpsc::Receiver<Ask>) -> io::Result<()> {
+        let thread = thread::Builder::new().name("status".into());
+        thread.spawn(move || self.run(asked)).map(drop)
+    }
+
+    /// A question a part does not answer is dropped, and the client is told so.
+    fn run(self, mut asked: mpsc::Receiver<Ask>) {
         while let Some(ask) = asked.blocking_recv() {
             match ask {
                 Ask::Status(answer) => {
@@ -59,57 +112,49 @@ impl StatusDesk {
     }
 
     fn status(&self) -> Option<Status> {
-        let slow = self.slow.snapshot().ok()?;
         let fast = match &self.counters {
             Some(counters) => counters.read().ok()?,
             None => [Counter::default(); Reason::COUNT],
         };
-        let reasons = Reasons::new(&fast, &slow.counters);
-        let gauges = &slow.gauges;
-        Some(Status {
+        let mut slow = match &self.relay {
+            Some(relay) => Some(relay.slow.snapshot().ok()?),
+            None => None,
+        };
+        let mut nothing = [Counter::default(); Reason::COUNT];
+        let counters = slow
+            .as_mut()
+            .map_or(&mut nothing, |slow| &mut slow.counters);
+        if let Some(server) = &self.server {
+            server.path.add_to(counters).ok()?;
+        }
+        let reasons = Reasons::new(&fast, counters);
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
             uptime_s: self.started.elapsed().as_secs(),
-            state: State::Running,
-            service_address: self.resolved.service,
-            native_address: self.resolved.native_address,
             datapath: status::Datapath {
-                requested: self.settings.daemon.datapath.as_str().to_owned(),
+                requested: self.requested.as_str().to_owned(),
                 active: self.active.to_owned(),
                 fell_back: self.fell_back.clone(),
                 pinned_in: self.pinned_in.clone(),
             },
             interfaces: self.interfaces.clone(),
             warnings: self.warnings.clone(),
-            max_peers: self.settings.max_peers,
-            peers: PeerCounts {
-                fresh: slow.trusted.fresh,
-                stale: slow.trusted.stale,
-                probing: gauges.probing as u64,
-                blocked: gauges.blocked as u64,
-            },
-            queued: Count {
-                packets: gauges.queued_packets as u64,
-                bytes: gauges.queued_bytes as u64,
-            },
             traffic: reasons.traffic(),
             reasons,
-            bubbles_sent: gauges.bubbles_sent,
-            icmp6: Icmp6Counts {
-                sent: gauges.icmp6_sent,
-                suppressed: gauges.icmp6_suppressed,
-            },
-            latency_us: Latencies {
-                frame_to_bubble: slow.frame_to_bubble,
-                answer_to_queue: slow.answer_to_queue,
-            },
             punt_sockets: self.punt_sockets(),
             next_hops: self
                 .next_hops
                 .as_ref()
                 .map(NextHops::status)
                 .unwrap_or_default(),
-        })
+            server: self.server.as_ref().map(ServerDesk::status),
+            ..Status::default()
+        };
+        if let (Some(relay), Some(slow)) = (&self.relay, slow) {
+            relay.describe(&slow, &mut status);
+        }
+        Some(status)
     }
 
     fn punt_sockets(&self) -> PuntSockets {
@@ -126,11 +171,14 @@ impl StatusDesk {
     }
 
     fn peers(&self, limit: usize) -> Option<Peers> {
+        let Some(relay) = &self.relay else {
+            return Some(Peers::default());
+        };
         let PeerLists {
             trusted,
             trusted_total,
             pending,
-        } = self.slow.peers(limit).ok()?;
+        } = relay.slow.peers(limit).ok()?;
         let now = Ticks::from(clock::now());
         let total = trusted_total + pending.len() as u64;
         let pending = pending.iter().filter_map(pending_row);
@@ -141,6 +189,45 @@ impl StatusDesk {
             total,
             peers: trusted.chain(pending).take(limit).collect(),
         })
+    }
+}
+
+impl RelayDesk {
+    fn describe(&self, slow: &Snapshot, status: &mut Status) {
+        let gauges = &slow.gauges;
+        status.service_address = Some(self.resolved.service);
+        status.native_address = Some(self.resolved.native_address);
+        status.max_peers = self.max_peers;
+        status.peers = PeerCounts {
+            fresh: slow.trusted.fresh,
+            stale: slow.trusted.stale,
+            probing: gauges.probing as u64,
+            blocked: gauges.blocked as u64,
+        };
+        status.queued = Count {
+            packets: gauges.queued_packets as u64,
+            bytes: gauges.queued_bytes as u64,
+        };
+        status.bubbles_sent = gauges.bubbles_sent;
+        status.icmp6 = Icmp6Counts {
+            sent: gauges.icmp6_sent,
+            suppressed: gauges.icmp6_suppressed,
+        };
+        status.latency_us = Latencies {
+            frame_to_bubble: slow.frame_to_bubble,
+            answer_to_queue: slow.answer_to_queue,
+        };
+    }
+}
+
+impl ServerDesk {
+    fn status(&self) -> status::Server {
+        status::Server {
+            primary: self.settings.primary,
+            secondary: self.settings.secondary,
+            client_ids: self.settings.credentials.len() as u64,
+            requires_credentials: self.settings.require_auth,
+        }
     }
 }
 
@@ -182,14 +269,13 @@ fn pending_row(peer: &PendingPeer) -> Option<PeerRow> {
 }
 
 /// The named interfaces with the port each stands on.
-pub(super) fn interfaces(
-    settings: &RelaySettings,
+fn interfaces(
+    settings: &DaemonSettings,
     machine: &Machine,
     datapath: Option<&Datapath>,
 ) -> Vec<Interface> {
     let attached = datapath.map(Datapath::attached).unwrap_or_default();
     settings
-        .daemon
         .ifaces
         .iter()
         .filter_map(|name| {

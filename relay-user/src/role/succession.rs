@@ -1,8 +1,10 @@
 //! Taking over from a relay that runs: everything that may fail is tried before it is asked to stop.
 
+use std::os::fd::OwnedFd;
+
 use relay_common::maps;
 
-use crate::config::{self, InterfaceInfo, RelaySettings, Resolved};
+use crate::config::{self, InterfaceInfo, RelaySettings, Resolved, ServerSettings};
 use crate::control;
 use crate::datapath::{Datapath, LOOPBACK, Mode, RelayRole, Secrets, Settings};
 use crate::error::StartError;
@@ -14,6 +16,8 @@ pub(super) struct Place {
     pub(super) resolved: Resolved,
     pub(super) service: ServiceSocket,
     pub(super) tun: Tun,
+    /// Those of the server beside it, where another had one.
+    pub(super) server_sockets: Vec<OwnedFd>,
 }
 
 /// Takes over from the relay at the control socket of `settings`. `None`: nobody answers there.
@@ -23,6 +27,7 @@ pub(super) struct Place {
 /// goes on then.
 pub(super) fn take_over(
     settings: &RelaySettings,
+    server: Option<&ServerSettings>,
     interfaces: &[InterfaceInfo],
 ) -> Result<Option<Place>, StartError> {
     let refuse = |cause: String, next: &str| {
@@ -38,16 +43,22 @@ pub(super) fn take_over(
         return Ok(None);
     };
     let resolved = config::resolve(settings, interfaces)?;
-    if resolved.service != status.service_address {
+    let Some(running) = status.service_address else {
+        return Err(refuse(
+            "what runs there is no relay".to_owned(),
+            "a server is stopped, and the other started",
+        ));
+    };
+    if resolved.service != running {
         return Err(refuse(
             format!(
-                "the relay that runs serves {}, this one would serve {}",
-                status.service_address, resolved.service
+                "the relay that runs serves {running}, this one would serve {}",
+                resolved.service
             ),
             "an address is changed by stopping the one and starting the other",
         ));
     }
-    try_program(settings, &resolved)?;
+    try_program(settings, server, &resolved)?;
     let taken = control::take_over(&settings.daemon.socket)
         .map_err(|error| refuse(error.to_string(), "it goes on; see its log"))?;
     let Some(taken) = taken else {
@@ -59,11 +70,16 @@ pub(super) fn take_over(
         service: ServiceSocket::handed_over(taken.service),
         tun,
         resolved,
+        server_sockets: taken.server,
     }))
 }
 
 /// Loads the program with the smallest of tables, and unloads it.
-fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), StartError> {
+fn try_program(
+    settings: &RelaySettings,
+    server: Option<&ServerSettings>,
+    resolved: &Resolved,
+) -> Result<(), StartError> {
     if settings.daemon.datapath == config::DatapathChoice::Userspace {
         return Ok(());
     }
@@ -78,7 +94,7 @@ fn try_program(settings: &RelaySettings, resolved: &Resolved) -> Result<(), Star
             max_peers: maps::MAX_PORTS,
             access: settings.access.clone(),
         }),
-        server: None,
+        server: server.map(super::server::role),
         secrets,
     })
     .map(drop)

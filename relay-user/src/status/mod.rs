@@ -7,7 +7,7 @@ mod peers;
 mod reasons;
 mod render;
 
-use std::net::{Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,8 @@ pub use peers::{PeerRow, PeerState, Peers};
 pub use reasons::{Count, PathCounts, ReasonCounts, Reasons};
 pub use render::{render_peers, render_status};
 
-/// The relay at one moment. Counters start at 0 with the daemon; those of a fast path that outlived another go on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A daemon at one moment. Counters start at 0 with the daemon; those of a fast path that outlived another go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -26,10 +26,12 @@ pub struct Status {
     pub uptime_s: u64,
     /// What the daemon is doing.
     pub state: State,
-    /// IPv4 address and UDP port everything to clients leaves from.
-    pub service_address: SocketAddrV4,
-    /// Source of ICMPv6 errors.
-    pub native_address: Ipv6Addr,
+    /// IPv4 address and UDP port everything from the relay to clients leaves from; null where there is no relay.
+    pub service_address: Option<SocketAddrV4>,
+    /// Source of ICMPv6 errors; null where there is no relay.
+    pub native_address: Option<Ipv6Addr>,
+    /// The server; null where there is none.
+    pub server: Option<Server>,
     /// How packets are carried.
     pub datapath: Datapath,
     /// The interfaces the relay serves, in the order they were named.
@@ -58,18 +60,32 @@ pub struct Status {
     pub next_hops: NextHops,
 }
 
-/// What a daemon is doing.
+/// The server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The address clients are configured with.
+    pub primary: Ipv4Addr,
+    /// The other address (S-1).
+    pub secondary: Ipv4Addr,
+    /// Client identifiers with a secret (S-20).
+    pub client_ids: u64,
+    /// Whether only clients with credentials are answered.
+    pub requires_credentials: bool,
+}
+
+/// What a daemon is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Carrying traffic.
+    #[default]
     Running,
     /// Shutting down: the route is withdrawn, queues are dropped.
     Stopping,
 }
 
 /// How packets are carried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datapath {
     /// What was asked for: xdp, xdp-generic, auto or userspace.
     pub requested: String,
@@ -222,8 +238,14 @@ pub(crate) mod tests {
             pid: 4711,
             uptime_s: 93_784,
             state: State::Running,
-            service_address: "203.0.113.18:3545".parse().expect("an address"),
-            native_address: "2001:db8::18".parse().expect("an address"),
+            service_address: Some("203.0.113.18:3545".parse().expect("an address")),
+            native_address: Some("2001:db8::18".parse().expect("an address")),
+            server: Some(Server {
+                primary: Ipv4Addr::new(203, 0, 113, 5),
+                secondary: Ipv4Addr::new(203, 0, 113, 6),
+                client_ids: 2,
+                requires_credentials: false,
+            }),
             datapath: Datapath {
                 requested: "auto".to_owned(),
                 active: "xdp-generic".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Count, Interface, NextHops, PathCounts, Peers, Percentiles, Reasons, Status};
+use super::{Count, Interface, NextHops, PathCounts, Peers, Percentiles, Reasons, Server, Status};
 
 /// Kinds of reasons in the order they are shown.
 const KINDS: [&str; 5] = ["forwarded", "consumed", "passed", "punted", "dropped"];
@@ -20,13 +20,25 @@ fn write_status(out: &mut String, s: &Status) -> fmt::Result {
         writeln!(out, "WARNING           {warning}")?;
     }
     let up = duration(s.uptime_s);
+    let role = match (s.service_address, s.server) {
+        (None, _) => "server",
+        (Some(_), None) => "relay",
+        (Some(_), Some(_)) => "relay, server",
+    };
     writeln!(
         out,
-        "relay             {:?}, version {}, pid {}, up {up}",
+        "{role:<17} {:?}, version {}, pid {}, up {up}",
         s.state, s.version, s.pid
     )?;
-    writeln!(out, "service address   {}", s.service_address)?;
-    writeln!(out, "native address    {}", s.native_address)?;
+    if let Some(address) = s.service_address {
+        writeln!(out, "service address   {address}")?;
+    }
+    if let Some(address) = s.native_address {
+        writeln!(out, "native address    {address}")?;
+    }
+    if let Some(server) = s.server {
+        write_server(out, server)?;
+    }
     write!(out, "datapath          {}", s.datapath.active)?;
     if s.datapath.requested != s.datapath.active {
         write!(out, " ({} was asked for)", s.datapath.requested)?;
@@ -38,6 +50,50 @@ fn write_status(out: &mut String, s: &Status) -> fmt::Result {
     for interface in &s.interfaces {
         write_interface(out, interface)?;
     }
+    if s.service_address.is_some() {
+        write_peers(out, s)?;
+    }
+
+    writeln!(
+        out,
+        "\n{:<22} {:>14} {:>12} {:>14} {:>12}",
+        "traffic", "fast packets", "fast bytes", "slow packets", "slow bytes"
+    )?;
+    write_paths(out, "to clients", s.traffic.encapsulated)?;
+    write_paths(out, "from clients", s.traffic.decapsulated)?;
+    if s.server.is_some() {
+        write_paths(out, "by the server", s.traffic.served)?;
+    }
+    match s.traffic.fast_share() {
+        Some(share) => writeln!(
+            out,
+            "fast path: {:.2} % of the packets carried",
+            100.0 * share
+        )?,
+        None => writeln!(out, "fast path: nothing carried yet")?,
+    }
+
+    write_reasons(out, &s.reasons)?;
+
+    if s.service_address.is_some() {
+        write_slow_path(out, s)?;
+    }
+    write_next_hops(out, s.next_hops)
+}
+
+fn write_server(out: &mut String, server: Server) -> fmt::Result {
+    let Server {
+        primary, secondary, ..
+    } = server;
+    write!(out, "server addresses  {primary}, {secondary}")?;
+    match (server.client_ids, server.requires_credentials) {
+        (0, _) => writeln!(out),
+        (ids, true) => writeln!(out, "; credentials of {ids} clients, which it asks for"),
+        (ids, false) => writeln!(out, "; credentials of {ids} clients"),
+    }
+}
+
+fn write_peers(out: &mut String, s: &Status) -> fmt::Result {
     let p = s.peers;
     let trusted = p.fresh + p.stale;
     writeln!(
@@ -55,26 +111,10 @@ fn write_status(out: &mut String, s: &Status) -> fmt::Result {
         out,
         "sent              {} bubbles, {} ICMPv6 errors ({} held back by the rate limit)",
         s.bubbles_sent, s.icmp6.sent, s.icmp6.suppressed
-    )?;
+    )
+}
 
-    writeln!(
-        out,
-        "\n{:<22} {:>14} {:>12} {:>14} {:>12}",
-        "traffic", "fast packets", "fast bytes", "slow packets", "slow bytes"
-    )?;
-    write_paths(out, "to clients", s.traffic.encapsulated)?;
-    write_paths(out, "from clients", s.traffic.decapsulated)?;
-    match s.traffic.fast_share() {
-        Some(share) => writeln!(
-            out,
-            "fast path: {:.2} % of the packets carried",
-            100.0 * share
-        )?,
-        None => writeln!(out, "fast path: nothing carried yet")?,
-    }
-
-    write_reasons(out, &s.reasons)?;
-
+fn write_slow_path(out: &mut String, s: &Status) -> fmt::Result {
     writeln!(
         out,
         "\n{:<22} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
@@ -87,8 +127,7 @@ fn write_status(out: &mut String, s: &Status) -> fmt::Result {
         out,
         "\npunt sockets      {} received, {} dropped, {} ring full, {} fill ring empty",
         x.received, x.rx_dropped, x.ring_full, x.fill_empty
-    )?;
-    write_next_hops(out, s.next_hops)
+    )
 }
 
 fn write_next_hops(out: &mut String, hops: NextHops) -> fmt::Result {
