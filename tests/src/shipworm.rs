@@ -1,4 +1,4 @@
-//! The relay under test: the `shipworm` binary on the relay's machine.
+//! The daemons under test: the `shipworm` binary as relay on the relay's machine and as server on the server's.
 
 use std::env;
 use std::fmt;
@@ -11,11 +11,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Lab, Pids, Process};
+use crate::{Lab, Node, Pids, Process};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// The daemon's TUN device.
 pub const INTERFACE: &str = "shipworm0";
+/// The ranges of the laboratory, which are not global unicast.
+const LAB_RANGES: [&str; 2] = ["198.51.100.0/24", "203.0.113.0/24"];
 
 /// How packets are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +95,7 @@ impl<'lab> Relay<'lab> {
         let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
         let socket = dir.path().join("relay.sock");
         let command = command(lab, &binary, &socket, settings);
-        let process = ready(lab, command, dir.path())?;
+        let process = ready(&lab.relay, command, dir.path())?;
         Ok(Self {
             lab,
             binary,
@@ -110,7 +112,7 @@ impl<'lab> Relay<'lab> {
     pub fn take_over(&mut self, settings: &Settings) -> Result<()> {
         let mut command = command(self.lab, &self.binary, &self.socket, settings);
         command.arg("--take-over");
-        let other = ready(self.lab, command, self.dir.path())?;
+        let other = ready(&self.lab.relay, command, self.dir.path())?;
         let mut before = std::mem::replace(&mut self.process, other);
         let status = before.wait(READY_DEADLINE)?;
         ensure!(status.code() == Some(0), "{status}\n{}", before.output());
@@ -193,14 +195,97 @@ impl<'lab> Relay<'lab> {
     }
 
     fn ask(&self, what: &str) -> Result<Value> {
-        let json = self.lab.relay.run([
-            self.binary.as_os_str(),
-            what.as_ref(),
-            "--json".as_ref(),
-            "--socket".as_ref(),
-            self.socket.as_os_str(),
-        ])?;
-        serde_json::from_str(&json).with_context(|| format!("{what}: {json}"))
+        ask(&self.lab.relay, &self.binary, what, &self.socket)
+    }
+}
+
+fn ask(node: &Node, binary: &Path, what: &str, socket: &Path) -> Result<Value> {
+    let json = node.run([
+        binary.as_os_str(),
+        what.as_ref(),
+        "--json".as_ref(),
+        "--socket".as_ref(),
+        socket.as_os_str(),
+    ])?;
+    serde_json::from_str(&json).with_context(|| format!("{what}: {json}"))
+}
+
+/// `shipworm server` on the server's machine. Dropping it kills it; [`Server::stop`] ends it the proper way.
+#[derive(Debug)]
+pub struct Server<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+    socket: PathBuf,
+    process: Process,
+    _dir: TempDir,
+}
+
+impl<'lab> Server<'lab> {
+    /// The interface clients' packets come by.
+    pub const INTERFACE: &'static str = "lb-v4";
+
+    /// Starts it at the server's two addresses and waits until it says READY.
+    ///
+    /// # Errors
+    /// No binary, or it ends or is not ready in time; the message holds its log.
+    pub fn start(lab: &'lab Lab, datapath: Datapath, flags: &[&str]) -> Result<Self> {
+        let binary = binary()?;
+        let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
+        let socket = dir.path().join("server.sock");
+        let mut command = Command::new(&binary);
+        command.args(["server", "--iface", Self::INTERFACE]);
+        command.args(["--primary", &Lab::SERVER_V4.to_string()]);
+        for range in LAB_RANGES {
+            command.args(["--allow-non-global", range]);
+        }
+        command.args(["--datapath", datapath.as_str()]);
+        command.arg("--socket").arg(&socket).args(flags);
+        let process = ready(&lab.server, command, dir.path())?;
+        Ok(Self {
+            lab,
+            binary,
+            socket,
+            process,
+            _dir: dir,
+        })
+    }
+
+    /// What `shipworm status --json` says.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn status(&self) -> Result<Value> {
+        ask(&self.lab.server, &self.binary, "status", &self.socket)
+    }
+
+    /// The init of the daemon's PID namespace.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// What the daemon has logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Ends it by SIGTERM, and makes sure that nothing of it is left.
+    ///
+    /// # Errors
+    /// It exits with an error, or leaves its socket or XDP program behind.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.process.terminate()?;
+        ensure!(
+            status.code() == Some(0),
+            "{status}\n{}",
+            self.process.output()
+        );
+        ensure!(!self.socket.exists(), "the control socket is left");
+        ensure!(
+            !is_on(&self.lab.server, Self::INTERFACE)?,
+            "an XDP program is left on {}",
+            Self::INTERFACE
+        );
+        Ok(())
     }
 }
 
@@ -216,7 +301,7 @@ fn command(lab: &Lab, binary: &Path, socket: &Path, settings: &Settings) -> Comm
         command.args(["--bind", &Lab::RELAY_V4.to_string()]);
         command.args(["--native-address", &Lab::RELAY_V6.to_string()]);
     }
-    for range in ["198.51.100.0/24", "203.0.113.0/24"] {
+    for range in LAB_RANGES {
         command.args(["--allow-non-global", range]);
     }
     command.args(["--datapath", settings.datapath.as_str()]);
@@ -228,15 +313,15 @@ fn command(lab: &Lab, binary: &Path, socket: &Path, settings: &Settings) -> Comm
     command
 }
 
-/// Starts a relay and waits until it says READY.
-fn ready(lab: &Lab, mut command: Command, dir: &Path) -> Result<Process> {
+/// Starts a daemon on `node` and waits until it says READY. Files of its own go to `dir`.
+fn ready(node: &Node, mut command: Command, dir: &Path) -> Result<Process> {
     let notify_path = dir.join("notify.sock");
-    // One of a relay before.
+    // One of a daemon before.
     let _ = std::fs::remove_file(&notify_path);
     let notify = UnixDatagram::bind(&notify_path)?;
     notify.set_nonblocking(true)?;
     command.env("NOTIFY_SOCKET", &notify_path);
-    let mut process = lab.relay.spawn_command(Pids::Own, command)?;
+    let mut process = node.spawn_command(Pids::Own, command)?;
     process.wait_until("READY", READY_DEADLINE, || said_ready(&notify))?;
     Ok(process)
 }
@@ -246,9 +331,11 @@ fn ready(lab: &Lab, mut command: Command, dir: &Path) -> Result<Process> {
 /// # Errors
 /// No such interface.
 pub fn has_xdp_program(lab: &Lab, interface: &str) -> Result<bool> {
-    let json = lab
-        .relay
-        .run(["ip", "-j", "link", "show", "dev", interface])?;
+    is_on(&lab.relay, interface)
+}
+
+fn is_on(node: &Node, interface: &str) -> Result<bool> {
+    let json = node.run(["ip", "-j", "link", "show", "dev", interface])?;
     let links: Value = serde_json::from_str(&json)?;
     Ok(links[0].get("xdp").is_some())
 }

@@ -80,7 +80,7 @@ fn guide(lab: &Lab, cast: &Cast<'_>) -> Result<String> {
         text,
         "\nServer:  log {}\nRelay:   log {}\n         {program} status --socket {socket}\n         \
          {program} peers --socket {socket}\nHost:    {}\n\nCtrl-C takes everything down.\n",
-        cast.server.log_path().display(),
+        cast.server.process().log_path().display(),
         relay.process().log_path().display(),
         Lab::HOST
     )?;

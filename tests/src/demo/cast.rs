@@ -5,14 +5,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::miredo::{self, Client};
-use crate::shipworm::{Datapath, Relay, Settings};
-use crate::{Lab, Process, Site};
+use crate::shipworm::{Datapath, Relay, Server, Settings};
+use crate::{Lab, Site};
 
-/// The daemons of a lab. Dropping them kills them; [`Cast::end`] ends the relay in order.
+/// The daemons of a lab. Dropping them kills them; [`Cast::end`] ends relay and server in order.
 #[derive(Debug)]
 pub struct Cast<'lab> {
-    /// miredo-server.
-    pub server: Process,
+    /// Shipworm as server.
+    pub server: Server<'lab>,
     /// A qualified miredo at every site.
     pub clients: Vec<(&'lab Site, Client)>,
     /// Shipworm.
@@ -25,7 +25,8 @@ impl<'lab> Cast<'lab> {
     /// # Errors
     /// Somebody does not start; the message holds the log.
     pub fn start(lab: &'lab Lab, settings: &Settings) -> Result<Self> {
-        let server = miredo::server(lab)?;
+        let server =
+            Server::start(lab, settings.datapath, &[]).context("the server does not start")?;
         thread::scope(|scope| {
             let relay = scope.spawn(|| Relay::start(lab, settings));
             let clients = miredo::cold_clients(lab);
@@ -46,12 +47,13 @@ impl<'lab> Cast<'lab> {
         })
     }
 
-    /// Ends everybody, the relay by SIGTERM.
+    /// Ends everybody, relay and server by SIGTERM.
     ///
     /// # Errors
-    /// The relay exits with an error or leaves something on its machine.
+    /// One of them exits with an error or leaves something on its machine.
     pub fn end(self) -> Result<()> {
-        self.relay.stop().context("the relay's end")
+        self.relay.stop().context("the relay's end")?;
+        self.server.stop().context("the server's end")
     }
 }
 

@@ -24,14 +24,14 @@ pub use verdict::failures;
 
 /// What the demo builds.
 pub const PICTURE: &str = "\
-Five miredo clients talk to a native IPv6 host through shipworm:
+Five miredo clients qualify at shipworm and talk to a native IPv6 host through shipworm:
 
   pub  client ----------+
-  cone client -- NAT ---+        miredo-server
+  cone client -- NAT ---+     shipworm server
   addr client -- NAT ---+             |
-  port client -- NAT ---+---- IPv4 internet ==== shipworm ==== IPv6 ---- host
-  sym  client -- NAT ---+     198.51.100.0/24    XDP on       2001:db8:2::2
-                              203.0.113.0/24     both sides
+  port client -- NAT ---+---- IPv4 internet ==== shipworm relay ==== IPv6 ---- host
+  sym  client -- NAT ---+     198.51.100.0/24      XDP on both         2001:db8:2::2
+                              203.0.113.0/24       sides
 
 Every machine is a network namespace with its own interfaces, every NAT the kernel's own.
 Nothing of this machine's network is touched, and nothing stays when the demo ends.
