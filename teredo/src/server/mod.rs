@@ -13,6 +13,8 @@ mod config;
 mod credentials;
 mod disposition;
 mod qualification;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
