@@ -60,7 +60,7 @@ pub mod maps {
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// ARRAY, mmap-able, of one [`Routing`](crate::Routing). Written by user space.
     pub const ROUTING: &str = "ROUTING";
-    /// PERCPU_ARRAY of [`KeptRoute`](crate::KeptRoute), by a keyed hash of the destination. Written by the program alone.
+    /// PERCPU_ARRAY of [`KeptRoute`](crate::KeptRoute), by a keyed hash of the destination: those to native hosts, then those of the server. Written by the program alone.
     pub const KEPT_ROUTES: &str = "KEPT_ROUTES";
     /// ARRAY of one [`Succession`](crate::Succession): what a successor of this daemon must know. For user space alone.
     pub const SUCCESSION: &str = "SUCCESSION";
@@ -90,7 +90,7 @@ pub mod maps {
     pub const MAX_SOCKETS: u32 = 1024;
     /// Bytes of the ring of probe requests.
     pub const PROBES_BYTES: u32 = 1 << 16;
-    /// Kept routes of one CPU.
+    /// Kept routes of one CPU and one kind.
     pub const MAX_KEPT_ROUTES: u32 = 1024;
     /// Bytes of the ring of wanted next hops.
     pub const WANTED_HOPS_BYTES: u32 = 1 << 12;

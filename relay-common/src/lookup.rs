@@ -104,7 +104,7 @@ pub const fn differs(key: KeyWords, head: u64, tail: u64) -> u64 {
 /// 1 for 0, 0 for everything else, without a branch: BPF has no conditional move, and a
 /// comparison would become a jump.
 #[inline(always)]
-fn is_zero(x: u64) -> u64 {
+pub(crate) fn is_zero(x: u64) -> u64 {
     let x = opaque(x);
     (x.wrapping_sub(1) & !x) >> 63
 }
@@ -112,7 +112,7 @@ fn is_zero(x: u64) -> u64 {
 /// `x`, of which the compiler knows nothing any more.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-fn opaque(mut x: u64) -> u64 {
+pub(crate) fn opaque(mut x: u64) -> u64 {
     // Not an empty text: two lines of source at one instruction is line information no kernel accepts.
     // SAFETY: copies a register to itself.
     unsafe {
@@ -124,7 +124,7 @@ fn opaque(mut x: u64) -> u64 {
 /// `x`: elsewhere a comparison need not become a jump.
 #[cfg(not(target_arch = "bpf"))]
 #[inline(always)]
-const fn opaque(x: u64) -> u64 {
+pub(crate) const fn opaque(x: u64) -> u64 {
     x
 }
 

@@ -9,6 +9,8 @@
 //! million addresses never makes an honest one lose, and what an address owes is forgotten only when seven others of its line
 //! owe more.
 
+use crate::lookup::{is_zero, opaque};
+
 /// Buckets of a line.
 pub const RATE_WAYS: usize = 8;
 /// Lines of one kind of bucket (by source, by target) on one CPU.
@@ -95,41 +97,47 @@ pub struct Taken {
 }
 
 /// Takes one packet's worth from the bucket of `address` in its line. `None`: it has not got as much.
+///
+/// Without branches: eight comparisons that nobody can predict, and as many paths for the verifier.
 #[inline(always)]
-#[allow(clippy::cast_possible_truncation)] // The halves of a word.
+#[allow(clippy::cast_possible_truncation)] // Parts of words.
 pub fn take(line: &RateLine, address: u32, now: u32, rate: Rate) -> Option<Taken> {
-    /// Above every lack there can be.
-    const NONE: u32 = u32::MAX;
-    let (mut way, mut least) = (0, NONE);
-    for (candidate, bucket) in line.0.iter().enumerate() {
+    /// Where the lack stands in a candidate: above the number of its way.
+    const LACK_SHIFT: u32 = RATE_WAYS.trailing_zeros();
+    /// Above every lack: a candidate with it is the bucket of another address.
+    const OTHER: u64 = 1 << 40;
+
+    let mut best = u64::MAX >> 1;
+    for (way, bucket) in line.0.iter().enumerate() {
         let lack = lack((*bucket >> 32) as u32, now, rate);
-        if *bucket as u32 == address {
-            (way, least) = (candidate, lack);
-            break;
-        }
-        if lack < least {
-            (way, least) = (candidate, lack);
-        }
+        let other = (1 - is_zero(u64::from(*bucket as u32 ^ address))) * OTHER;
+        best = least(best, other | lack << LACK_SHIFT | way as u64);
     }
-    let lack = if line.0[way] as u32 == address {
-        least
+    let lack = if best < OTHER {
+        (best >> LACK_SHIFT) as u32
     } else {
         0
     } + rate.interval;
     (lack <= rate.depth).then(|| Taken {
-        way,
+        way: best as usize & (RATE_WAYS - 1),
         bucket: u64::from(address) | u64::from(now.wrapping_add(lack)) << 32,
     })
 }
 
 /// Units until a bucket is full.
 #[inline(always)]
-const fn lack(full_at: u32, now: u32, rate: Rate) -> u32 {
+fn lack(full_at: u32, now: u32, rate: Rate) -> u64 {
     // One that is full since before now lies further ahead than any that is not: time goes round.
-    match full_at.wrapping_sub(now) {
-        ahead if ahead <= rate.depth => ahead,
-        _ => 0,
-    }
+    let ahead = u64::from(full_at.wrapping_sub(now));
+    let is_ahead = ahead.wrapping_sub(u64::from(rate.depth) + 1) >> 63;
+    ahead * opaque(is_ahead)
+}
+
+/// The smaller of two numbers below 2^63.
+#[inline(always)]
+fn least(a: u64, b: u64) -> u64 {
+    let difference = a.wrapping_sub(b);
+    b.wrapping_add(difference * opaque(difference >> 63))
 }
 
 #[cfg(test)]

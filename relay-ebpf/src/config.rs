@@ -7,7 +7,7 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use relay_common::{Rate, RelayConfig, TableShape, Ticks, access};
+use relay_common::{MappedWord, Rate, RelayConfig, TableShape, Ticks, access};
 use teredo::addr::Mapped;
 
 /// Overridden by the loader before the program is verified: the verifier knows the values, and
@@ -79,15 +79,26 @@ pub(crate) fn fib_ifindex() -> u32 {
     field!(fib_ifindex as u32)
 }
 
-/// The time, to a jiffy. The helper is a plain read (kernel 5.6, 5576b991e9c1).
+/// The time in nanoseconds, to a jiffy. The helper is a plain read (kernel 5.6, 5576b991e9c1).
 #[inline(always)]
-pub(crate) fn now() -> Ticks {
+pub(crate) fn now_ns() -> u64 {
     // SAFETY: the helper has no precondition.
     let jiffies = unsafe { bpf_jiffies64() };
-    let nanos = jiffies
+    jiffies
         .wrapping_mul(field!(jiffy_ns as u64))
-        .wrapping_add(field!(clock_offset_ns as u64));
-    Ticks::from_nanos(nanos)
+        .wrapping_add(field!(clock_offset_ns as u64))
+}
+
+/// The time, to a tick.
+#[inline(always)]
+pub(crate) fn now() -> Ticks {
+    Ticks::from_nanos(now_ns())
+}
+
+/// Whether there is a relay.
+#[inline(always)]
+pub(crate) fn has_relay() -> bool {
+    service_port() != 0
 }
 
 /// Address of the service socket, its bytes in memory as on the wire.
@@ -100,6 +111,12 @@ pub(crate) fn service_ipv4() -> u32 {
 #[inline(always)]
 pub(crate) fn service_port() -> u16 {
     field!(service_port as u16)
+}
+
+/// Address and port of the service socket, as on the wire.
+#[inline(always)]
+pub(crate) fn service_word() -> MappedWord {
+    MappedWord(u64::from(service_ipv4()) | u64::from(service_port()) << 32)
 }
 
 /// Address and port of the service socket.
@@ -141,7 +158,64 @@ pub(crate) fn server_access() -> u8 {
     field!(server_access as u8)
 }
 
-const _: () = assert!(
-    core::mem::offset_of!(RelayConfig, service_ipv4) % 4 == 0
-        && core::mem::offset_of!(RelayConfig, service_port) % 2 == 0
-);
+/// Whether there is a server.
+#[inline(always)]
+pub(crate) fn has_server() -> bool {
+    server_primary() != 0
+}
+
+/// Primary address of the server, its bytes in memory as on the wire.
+#[inline(always)]
+pub(crate) fn server_primary() -> u32 {
+    field!(server_primary as u32)
+}
+
+/// Secondary address of the server, its bytes in memory as on the wire.
+#[inline(always)]
+pub(crate) fn server_secondary() -> u32 {
+    field!(server_secondary as u32)
+}
+
+/// Whether solicitations need credentials, which the program does not judge.
+#[inline(always)]
+pub(crate) fn server_requires_credentials() -> bool {
+    field!(server_requires_credentials as u8) != 0
+}
+
+/// Whether the server sends to prefixes that are not global unicast.
+#[inline(always)]
+pub(crate) fn server_opened() -> bool {
+    field!(server_opened as u8) != 0
+}
+
+/// Key of the server's buckets.
+#[inline(always)]
+pub(crate) fn rate_key() -> u64 {
+    field!(rate_key as u64)
+}
+
+/// Rate of packets from one source to the server.
+#[inline(always)]
+pub(crate) fn server_source_rate() -> Rate {
+    Rate {
+        interval: field!(server_source_rate.interval as u32),
+        depth: field!(server_source_rate.depth as u32),
+    }
+}
+
+/// Rate of packets through the server to one target.
+#[inline(always)]
+pub(crate) fn server_target_rate() -> Rate {
+    Rate {
+        interval: field!(server_target_rate.interval as u32),
+        depth: field!(server_target_rate.depth as u32),
+    }
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(RelayConfig, service_ipv4) % 4 == 0);
+    assert!(offset_of!(RelayConfig, service_port) % 2 == 0);
+    assert!(offset_of!(RelayConfig, server_primary) % 4 == 0);
+    assert!(offset_of!(RelayConfig, server_secondary) % 4 == 0);
+};

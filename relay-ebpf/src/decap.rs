@@ -10,9 +10,9 @@ use zerocopy::{FromBytes, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame::{self, Frame, Link, LinkHeader};
 use crate::nexthop::NextHop;
-use crate::outer::{self, Ipv4Header, Outer, UdpHeader};
+use crate::outer::{self, Outer};
 use crate::peers::Peer;
-use crate::{Carried, access, config, port};
+use crate::{Carried, access, datagram};
 
 /// Next header: destination options.
 const DESTINATION_OPTIONS: u8 = 60;
@@ -30,10 +30,13 @@ struct Front<const TAGS: usize> {
 /// # Errors
 /// The reason for which it is passed, punted or dropped. The frame is unmodified.
 #[inline(always)]
-pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reason> {
-    let port = addressed_port(frame, link)?;
+pub(crate) fn decapsulate(
+    frame: &mut Frame,
+    link: Link,
+    port: &'static Port,
+) -> Result<Carried, Reason> {
     let outer = *frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
-    let payload_len = udp_payload_len(&outer, frame, link)?;
+    let payload_len = datagram::payload_len(&outer, frame, link)?;
 
     // What else R-30 refuses is not the mapped address of any peer.
     if outer.udp.source == 0 {
@@ -103,48 +106,6 @@ pub(crate) fn decapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
         bytes: len,
         action: next.action,
     })
-}
-
-/// The port that received the frame, which is one for the service socket that the fast path may take.
-#[inline(always)]
-fn addressed_port(frame: &Frame, link: Link) -> Result<&'static Port, Reason> {
-    let ipv4 = frame.at::<Ipv4Header>(link.len).ok_or(Reason::NotOurs)?;
-    if ipv4.destination != config::service_ipv4()
-        || ipv4.protocol != ipv6::UDP
-        || ipv4.version_ihl >> 4 != 4
-    {
-        return Err(Reason::NotOurs);
-    }
-    if ipv4.is_fragment() {
-        port::addressee(frame)?;
-        return Err(Reason::OuterFragment);
-    }
-    if ipv4.version_ihl != outer::PLAIN_HEADER {
-        port::addressee(frame)?;
-        return Err(Reason::OuterOptions);
-    }
-    let outer = frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
-    if outer.udp.destination != config::service_port() {
-        return Err(Reason::NotOurs);
-    }
-    port::addressee(frame)
-}
-
-/// Bytes of the UDP payload, once every length was held against the others and the frame.
-#[inline(always)]
-fn udp_payload_len(outer: &Outer, frame: &Frame, link: Link) -> Result<usize, Reason> {
-    if !outer.ipv4.checksum_is_right() {
-        return Err(Reason::OuterChecksumWrong);
-    }
-    let total_len = outer.ipv4.total_len();
-    let udp_len = outer.udp.len();
-    if udp_len < UdpHeader::LEN
-        || udp_len + Ipv4Header::LEN > total_len
-        || !frame.has(link.len, total_len)
-    {
-        return Err(Reason::OuterLengthMismatch);
-    }
-    Ok(udp_len - UdpHeader::LEN)
 }
 
 /// The inner header at `start` of a UDP payload of `payload_len` bytes: the same

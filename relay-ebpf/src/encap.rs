@@ -73,7 +73,8 @@ pub(crate) fn encapsulate(frame: &mut Frame, link: Link) -> Result<Carried, Reas
         0
     };
     let next = NextHop::ipv4(frame, port, &peer, tos, len + outer::LEN)?;
-    let outer = Outer::new(tos, len, peer.mapped, udp_checksum);
+    let ends = [config::service_word(), peer.mapped];
+    let outer = Outer::new(Reason::Encapsulated, tos, len, ends, udp_checksum);
 
     let tags_len = match next.tag_count() {
         0 => write::<0>(frame, link, &next, &outer, hop_limit)?,

@@ -41,7 +41,7 @@ pub(crate) struct Answer {
 }
 
 impl Query {
-    /// Asks, from the point of view of the relay's TUN device.
+    /// Asks, from the point of view of the configured device.
     #[inline(always)]
     pub(crate) fn ask(self, frame: &Frame) -> Answer {
         let (ports, len) = ([self.source_port, self.destination_port], self.len as u16);

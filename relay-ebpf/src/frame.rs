@@ -22,6 +22,18 @@ const SERVICE_TAG: u16 = 0x88a8_u16.to_be();
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub(crate) struct Macs(pub(crate) u64, pub(crate) u32);
 
+impl Macs {
+    /// Back to where it came from.
+    #[inline(always)]
+    pub(crate) fn swapped(self) -> Self {
+        let (first, last) = (self.0, u64::from(self.1));
+        Self(
+            first >> 48 | last << 16 | first << 48,
+            (first >> 16) as u32,
+        )
+    }
+}
+
 /// An Ethernet header with `TAGS` VLAN tags, outermost first. Numbers are as on the wire.
 #[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -1,6 +1,7 @@
-//! Routes to native hosts that were asked for lately: a small cache of each CPU's own, by destination.
+//! Routes that were asked for lately: two small caches of each CPU's own, by destination. The one to native hosts, the other to
+//! those a server sends to, who come and go faster.
 
-use relay_common::KeptRoute;
+use relay_common::{KeptRoute, MappedWord};
 use relay_common::maps::MAX_KEPT_ROUTES;
 
 use crate::config;
@@ -10,15 +11,27 @@ use crate::maps::KEPT_ROUTES;
 pub(crate) struct KeptSlot(*mut KeptRoute);
 
 impl KeptSlot {
-    /// The place for `destination`.
+    /// The place for a native host.
     #[inline(always)]
-    pub(crate) fn of(destination: [u64; 2]) -> Option<Self> {
+    pub(crate) fn of_native(destination: [u64; 2]) -> Option<Self> {
+        Self::of(destination, 0)
+    }
+
+    /// The place for `target`, and what it goes by. The port may decide on the route as well.
+    #[inline(always)]
+    pub(crate) fn of_target(target: MappedWord) -> (Option<Self>, [u64; 2]) {
+        let destination = [target.0, 0];
+        (Self::of(destination, MAX_KEPT_ROUTES), destination)
+    }
+
+    #[inline(always)]
+    fn of(destination: [u64; 2], first: u32) -> Option<Self> {
         const INDEX_BITS: u32 = MAX_KEPT_ROUTES.trailing_zeros();
         let key = config::route_key();
         let hash = (destination[0] ^ key).wrapping_mul(key | 1) ^ destination[1];
         let hash = (hash ^ (hash >> 32)).wrapping_mul(key | 1);
         KEPT_ROUTES
-            .get_ptr_mut((hash >> (u64::BITS - INDEX_BITS)) as u32)
+            .get_ptr_mut(first + (hash >> (u64::BITS - INDEX_BITS)) as u32)
             .map(Self)
     }
 

@@ -1,13 +1,16 @@
-//! The XDP program of the relay: one for every port and both directions.
+//! The XDP program of relay and server: one for every port and every direction.
 //!
 //! ```text
-//! frame ─ link ─┬ IPv6 to 2001::/32      ─ encap ─┬ next hop ─ rewritten, sent
-//!               ├ IPv4/UDP to the service ─ decap ─┘
+//! frame ─ link ─┬ IPv6 to 2001::/32       ─ encap ──┬ next hop ─ rewritten, sent
+//!               ├ IPv4/UDP to the service ─ decap ──┤
+//!               ├ IPv4/UDP to the server ─┬ forward ┘
+//!               │                         └ advertise ─ turned around, sent
 //!               └ anything else ─ passed, untouched
 //! ```
 //!
 //! It carries packets of fresh trusted peers and hands every other decision to the slow path
-//! with the frame unmodified. Each frame ends in one [`Reason`], counted once.
+//! with the frame unmodified; of what is sent to the server it answers and forwards what is settled by looking at it, and
+//! leaves the rest to the server's sockets. Each frame ends in one [`Reason`], counted once.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
@@ -26,6 +29,7 @@ mod access;
 mod clock;
 mod config;
 mod counters;
+mod datagram;
 mod decap;
 mod encap;
 mod fib;
@@ -38,6 +42,7 @@ mod outer;
 mod peers;
 mod port;
 mod punt;
+mod server;
 mod trace;
 
 use aya_ebpf::bindings::xdp_action;
@@ -45,6 +50,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use relay_common::{Kind, Reason};
 
+use datagram::Socket;
 use frame::Frame;
 
 /// A packet that was rewritten and leaves.
@@ -83,8 +89,11 @@ fn relay(ctx: XdpContext) -> u32 {
 fn carry(frame: &mut Frame) -> Result<Carried, Reason> {
     let link = frame.link().ok_or(Reason::NotOurs)?;
     match link.ethertype {
-        frame::IPV6 => encap::encapsulate(frame, link),
-        frame::IPV4 => decap::decapsulate(frame, link),
+        frame::IPV6 if config::has_relay() => encap::encapsulate(frame, link),
+        frame::IPV4 => match datagram::addressed(frame, link)? {
+            (Socket::Relay, port) => decap::decapsulate(frame, link, port),
+            (Socket::Server, port) => server::serve(frame, link, port),
+        },
         _ => Err(Reason::NotOurs),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) static ROUTING: Array<Routing> = Array::with_max_entries(1, MMAPABLE)
 
 #[map]
 pub(crate) static KEPT_ROUTES: PerCpuArray<KeptRoute> =
-    PerCpuArray::with_max_entries(MAX_KEPT_ROUTES, 0);
+    PerCpuArray::with_max_entries(2 * MAX_KEPT_ROUTES, 0);
 
 #[map]
 pub(crate) static WANTED_HOPS: RingBuf = RingBuf::with_byte_size(WANTED_HOPS_BYTES, 0);

@@ -11,7 +11,7 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_SUCCESS, xdp_action,
 };
 use relay_common::{
-    AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, NextHop as Kept, Port, Reason, Ticks,
+    AF_INET, AF_INET6, Egress, HOP_LIVE, HopKey, MappedWord, NextHop as Kept, Port, Reason, Ticks,
 };
 use teredo::wire::ipv6::{self, Ipv6Header};
 
@@ -68,6 +68,43 @@ impl NextHop {
         Self::answered(port, &answer)
     }
 
+    /// The next hop of a datagram of `len` bytes, headers included, from the server to `target`.
+    ///
+    /// # Errors
+    /// [`Reason::PuntNoNeighbour`], [`Reason::PuntLocal`], [`Reason::PuntNextHopMtu`], [`Reason::PuntNoRoute`].
+    #[inline(always)]
+    pub(crate) fn of_server(
+        frame: &Frame,
+        port: &Port,
+        source: MappedWord,
+        target: MappedWord,
+        len: usize,
+    ) -> Result<Self, Reason> {
+        let (slot, destination) = KeptSlot::of_target(target);
+        if let Some((hop, version)) = slot.as_ref().and_then(|slot| slot.get(destination))
+            && let Some((kept, current)) = live(hop, config::now())
+            && version == current
+            && len <= kept.key.mtu as usize
+        {
+            return Self::through(port, macs_of(&kept.key), &kept.egress);
+        }
+        let query = Query {
+            family: AF_INET,
+            protocol: ipv6::UDP,
+            source_port: source.port(),
+            destination_port: target.port(),
+            len,
+            flow: 0,
+            source: [source.ip().into(), 0],
+            destination: [target.ip().into(), 0],
+        };
+        let answer = ask(frame, query)?;
+        if let (Some((hop, version)), Some(slot)) = (learn::number_of(AF_INET, &answer), slot) {
+            slot.put(destination, hop, version);
+        }
+        Self::answered(port, &answer)
+    }
+
     /// The next hop of an inner packet.
     ///
     /// # Errors
@@ -80,7 +117,7 @@ impl NextHop {
         now: Ticks,
     ) -> Result<Self, Reason> {
         let destination: [u64; 2] = zerocopy::transmute!(header.destination);
-        let slot = KeptSlot::of(destination);
+        let slot = KeptSlot::of_native(destination);
         if let Some((hop, version)) = slot.as_ref().and_then(|slot| slot.get(destination))
             && let Some((kept, current)) = live(hop, now)
             && version == current

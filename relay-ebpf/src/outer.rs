@@ -81,26 +81,26 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// The headers in front of an inner packet of `inner_len` bytes to `destination`.
+    /// The headers in front of a payload of `payload_len` bytes, for a packet that will be counted under `reason`.
     ///
     /// DF is clear and TTL 64. `udp_checksum` is 0 for none.
     #[inline(always)]
     pub(crate) fn new(
+        reason: Reason,
         tos: u8,
-        inner_len: usize,
-        destination: MappedWord,
+        payload_len: usize,
+        [source, destination]: [MappedWord; 2],
         udp_checksum: u16,
     ) -> Self {
-        let udp_len = (inner_len + UdpHeader::LEN) as u16;
+        let udp_len = (payload_len + UdpHeader::LEN) as u16;
         let total_len = udp_len + Ipv4Header::LEN as u16;
-        let identification = identification(destination.ip());
-        let source = config::service_ipv4();
+        let identification = identification(reason, destination.ip());
         let checksum = Sum::new()
             .add_u16(u16::from_be_bytes([PLAIN_HEADER, tos]))
             .add_u16(total_len)
             .add_u16(identification)
             .add_u16(u16::from_be_bytes([TTL, ipv6::UDP]))
-            .add_u32(u32::from_be(source))
+            .add_u32(u32::from_be(source.ip()))
             .add_u32(u32::from_be(destination.ip()))
             .finish();
         Self {
@@ -113,11 +113,11 @@ impl Outer {
                 ttl: TTL,
                 protocol: ipv6::UDP,
                 checksum: checksum.to_be(),
-                source,
+                source: source.ip(),
                 destination: destination.ip(),
             },
             udp: UdpHeader {
-                source: config::service_port(),
+                source: source.port(),
                 destination: destination.port(),
                 len: udp_len.to_be(),
                 checksum: udp_checksum.to_be(),
@@ -126,18 +126,18 @@ impl Outer {
     }
 }
 
-/// An identification that is never 0 (invariant 7): the CPU, its count of encapsulated packets and the
+/// An identification that is never 0 (invariant 7): the CPU, its count of packets of `reason`, that reason and the
 /// destination, mixed with a secret key.
 ///
 /// Without the CPU, two of them that serve one destination would give out the same numbers. A
 /// multiplication by the secret, of which 16 mixed bits are shown: who sees the identifications of his
 /// own packets learns neither those of others nor his next.
 #[inline(always)]
-fn identification(destination: u32) -> u16 {
+fn identification(reason: Reason, destination: u32) -> u16 {
     /// The second multiplier of MurmurHash3's finalizer; a secret one has rare bad values.
     const SPREAD: u64 = 0xc4ce_b9fe_1a85_ec53;
     let key = config::id_key();
-    let count = counters::counted(Reason::Encapsulated);
+    let count = counters::counted(reason) ^ u64::from(reason as u32) << 16;
     // SAFETY: the helper has no precondition.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     let seed = count ^ (u64::from(destination ^ cpu) << 32) ^ key.rotate_left(32);

@@ -1,0 +1,41 @@
+//! Token buckets by IPv4 address (S-17), of each CPU's own.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use relay_common::{RATE_KINDS, RATE_LINES, RATE_WAYS, Rate, Reason, rate_line, rate_time, take};
+
+use crate::config;
+use crate::maps::RATES;
+
+/// Takes one packet's worth for a packet from `ip`.
+///
+/// # Errors
+/// [`Reason::OuterSourceRateExceeded`].
+#[inline(always)]
+pub(super) fn from_source(ip: u32) -> Result<(), Reason> {
+    let exceeded = Reason::OuterSourceRateExceeded;
+    take_from(0, ip, config::server_source_rate(), exceeded)
+}
+
+/// Takes one packet's worth for a packet to `ip`.
+///
+/// # Errors
+/// [`Reason::TargetRateExceeded`].
+#[inline(always)]
+pub(super) fn to_target(ip: u32) -> Result<(), Reason> {
+    let exceeded = Reason::TargetRateExceeded;
+    take_from(1, ip, config::server_target_rate(), exceeded)
+}
+
+#[inline(always)]
+fn take_from(kind: u32, ip: u32, rate: Rate, exceeded: Reason) -> Result<(), Reason> {
+    // SAFETY: the helper has no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let number = (cpu * RATE_KINDS + kind) * RATE_LINES + rate_line(ip, config::rate_key());
+    // A CPU user space knew nothing of.
+    let line = RATES.get_ptr_mut(number).ok_or(Reason::PassToServer)?;
+    // SAFETY: the line is this CPU's own and XDP programs do not nest on one CPU.
+    let line = unsafe { &mut *line };
+    let taken = take(line, ip, rate_time(config::now_ns()), rate).ok_or(exceeded)?;
+    line.0[taken.way & (RATE_WAYS - 1)] = taken.bucket;
+    Ok(())
+}
