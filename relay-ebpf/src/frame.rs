@@ -27,10 +27,7 @@ impl Macs {
     #[inline(always)]
     pub(crate) fn swapped(self) -> Self {
         let (first, last) = (self.0, u64::from(self.1));
-        Self(
-            first >> 48 | last << 16 | first << 48,
-            (first >> 16) as u32,
-        )
+        Self(first >> 48 | last << 16 | first << 48, (first >> 16) as u32)
     }
 }
 

@@ -84,9 +84,7 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     };
     let ends = [socket(at, SERVER_PORT.to_be()), from];
     let origin = super::forward::origin(from);
-    let payload_len = PACKET_LEN
-        + size_of::<u64>()
-        + if nonce.is_some() { AUTH_LEN } else { 0 };
+    let payload_len = PACKET_LEN + size_of::<u64>() + if nonce.is_some() { AUTH_LEN } else { 0 };
     let udp_checksum = udp_checksum(ends, payload_len, nonce, origin);
     rates::from_source(from.ip())?;
     Ok(Answer {
@@ -115,8 +113,10 @@ mod words {
     use super::{ADVERTISEMENT_LEN, ND_HOP_LIMIT, TeredoAddr, ipv6};
 
     /// The first word of the IPv6 header, without addresses.
-    pub(super) const IPV6: u64 =
-        0x6000_0000 << 32 | (ADVERTISEMENT_LEN as u64) << 16 | (ipv6::ICMP6 as u64) << 8 | ND_HOP_LIMIT as u64;
+    pub(super) const IPV6: u64 = 0x6000_0000 << 32
+        | (ADVERTISEMENT_LEN as u64) << 16
+        | (ipv6::ICMP6 as u64) << 8
+        | ND_HOP_LIMIT as u64;
     /// The first 64 bits of a link-local address.
     pub(super) const LINK_LOCAL: u64 = 0xfe80_0000_0000_0000;
     /// Cone bit and port 3544 inverted, then the address inverted.
@@ -255,7 +255,10 @@ impl Answer {
     }
 
     #[inline(always)]
-    fn write<const TAGS: usize, const AUTHS: usize>(&self, frame: &mut Frame) -> Result<(), Reason> {
+    fn write<const TAGS: usize, const AUTHS: usize>(
+        &self,
+        frame: &mut Frame,
+    ) -> Result<(), Reason> {
         const GROWTH: i32 = (ADVERTISEMENT_LEN - SOLICITATION_LEN) as i32 + size_of::<u64>() as i32;
         let link = *frame
             .at::<LinkHeader<TAGS>>(0)

@@ -83,13 +83,19 @@ pub(super) fn judge(
     let rest = sum_of_rest(frame, received)?;
     let udp_checksum = rest.map_or(0, |rest| udp_checksum(ends, payload_len, origin, rest));
     let len = payload_len + outer::LEN;
-    let next = NextHop::of_server(frame, port, ends[0], target, len)
-        .map_err(|_| Reason::PassToServer)?;
+    let next =
+        NextHop::of_server(frame, port, ends[0], target, len).map_err(|_| Reason::PassToServer)?;
     rates::from_source(from.ip())?;
     rates::to_target(target.ip())?;
     Ok(Leaving {
         next,
-        outer: Outer::new(Reason::ForwardedToClient, 0, payload_len, ends, udp_checksum),
+        outer: Outer::new(
+            Reason::ForwardedToClient,
+            0,
+            payload_len,
+            ends,
+            udp_checksum,
+        ),
         origin,
         start,
         rest_len,
@@ -102,7 +108,12 @@ pub(super) fn judge(
 /// A datagram that arrives damaged leaves damaged by as much: nothing is hidden, and no byte of it is looked at.
 #[inline(always)]
 fn sum_of_rest(frame: &Frame, received: &Received<'_>) -> Result<Option<u16>, Reason> {
-    let Received { link, outer, headers, .. } = received;
+    let Received {
+        link,
+        outer,
+        headers,
+        ..
+    } = received;
     let udp = outer.udp;
     let checksum = u16::from_be(udp.checksum);
     if checksum == 0 {

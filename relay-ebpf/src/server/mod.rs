@@ -50,11 +50,7 @@ struct Received<'a> {
 /// # Errors
 /// The reason for which it is passed or dropped. The frame is unmodified.
 #[inline(always)]
-pub(crate) fn serve(
-    frame: &mut Frame,
-    link: Link,
-    port: &'static Port,
-) -> Result<Carried, Reason> {
+pub(crate) fn serve(frame: &mut Frame, link: Link, port: &'static Port) -> Result<Carried, Reason> {
     let outer = *frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
     let payload_len = datagram::payload_len(&outer, frame, link)?;
     let from = sender(&outer)?;
@@ -156,7 +152,9 @@ fn is_addressed_here(inner: &Ipv6Header) -> bool {
 #[inline(always)]
 fn link_local() -> [u64; 2] {
     let [a, b, c, d] = config::server_primary().to_ne_bytes();
-    zerocopy::transmute!(rs_ra::server_link_local(addr::ServerV4([a, b, c, d].into())))
+    zerocopy::transmute!(rs_ra::server_link_local(addr::ServerV4(
+        [a, b, c, d].into()
+    )))
 }
 
 /// fe80::/10.
