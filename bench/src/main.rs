@@ -26,6 +26,7 @@ const BENCHES: &[(&str, Measure)] = &[
     ("prog", prog::measure),
     ("live", live::measure),
     ("setup", setup::measure),
+    ("server", live::measure_server),
 ];
 
 /// Measures Shipworm. Needs root.

@@ -46,8 +46,8 @@ pub fn address(peer: u32) -> TeredoAddr {
 }
 
 /// Bytes at the front of a frame that the generator writes anew for every packet: all that any
-/// device under test may have changed when the page comes back.
-pub const FRONT_BYTES: usize = 96;
+/// device under test may have changed when the page comes back. A solicitation is one byte shorter.
+pub const FRONT_BYTES: usize = 104;
 
 /// What the generator sends: ARRAY of one.
 #[repr(C)]

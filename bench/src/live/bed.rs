@@ -99,6 +99,7 @@ impl Bed {
         // All neighbours are known: nothing here measures neighbour discovery.
         device.ip(&[
             "addr add 203.0.113.9/28 dev v4",
+            "addr add 203.0.113.10/28 dev v4",
             "addr add 2001:db8:1::2/64 dev v6 nodad",
             "neigh add 203.0.113.1 lladdr 02:00:00:00:01:04 dev v4 nud permanent",
             "neigh add 2001:db8:1::1 lladdr 02:00:00:00:01:06 dev v6 nud permanent",
@@ -197,7 +198,7 @@ pub(crate) fn stream<'a>(
 ) -> Result<super::generator::Stream<'a>> {
     let (interface, cable) = match direction {
         Direction::Encap => ("v6", NATIVE_CABLE),
-        Direction::Decap => ("v4", INTERNET_CABLE),
+        Direction::Decap | Direction::Solicit => ("v4", INTERNET_CABLE),
     };
     generator.aim(far, interface)?;
     let template = Template::new(direction, cable, inner)?;

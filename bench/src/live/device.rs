@@ -35,6 +35,14 @@ pub(crate) enum Kind {
     },
     /// miredo.
     Miredo(Miredo),
+    /// The shipped server.
+    Server {
+        server: Box<Relay>,
+        /// Whether its program answers.
+        in_xdp: bool,
+    },
+    /// miredo-server.
+    MiredoServer(Miredo),
 }
 
 /// A tunnel of the kernel's.
@@ -154,11 +162,37 @@ impl Device {
         })
     }
 
+    /// The shipped server.
+    pub(crate) fn server(cores: Cores, datapath: &str) -> Result<Self> {
+        let bed = Bed::new(&format!("server, {datapath}"), cores, Timing::Off)?;
+        bed.kernel_receives()?;
+        let server = Box::new(Relay::serve(&bed, datapath)?);
+        let in_xdp = datapath == "xdp";
+        Ok(Self {
+            bed,
+            kind: Kind::Server { server, in_xdp },
+        })
+    }
+
+    /// miredo-server.
+    pub(crate) fn miredo_server(cores: Cores) -> Result<Self> {
+        let bed = Bed::new("miredo-server", cores, Timing::Off)?;
+        let miredo = Miredo::serve(&bed)?;
+        Ok(Self {
+            bed,
+            kind: Kind::MiredoServer(miredo),
+        })
+    }
+
     /// Makes sure that the peers in use are trusted now.
     pub(crate) fn prepare(&mut self) -> Result<()> {
         let Self { bed, kind } = self;
         match kind {
-            Kind::Direct | Kind::Redirect { .. } | Kind::Kernel => Ok(()),
+            Kind::Direct
+            | Kind::Redirect { .. }
+            | Kind::Kernel
+            | Kind::Server { .. }
+            | Kind::MiredoServer(_) => Ok(()),
             Kind::Relay { population, .. } => population.keep_fresh(bed),
             Kind::Miredo(_) => remind(bed),
         }
@@ -169,7 +203,8 @@ impl Device {
         match &self.kind {
             Kind::Direct | Kind::Redirect { .. } | Kind::Kernel => Tasks::default(),
             Kind::Relay { relay, .. } => relay.tasks.clone(),
-            Kind::Miredo(miredo) => miredo.tasks.clone(),
+            Kind::Server { server, .. } => server.tasks.clone(),
+            Kind::Miredo(miredo) | Kind::MiredoServer(miredo) => miredo.tasks.clone(),
         }
     }
 
@@ -177,6 +212,10 @@ impl Device {
     pub(crate) fn carried_fast(&self) -> Result<Option<u64>> {
         match &self.kind {
             Kind::Relay { relay, .. } => relay.carried_fast().map(Some),
+            Kind::Server {
+                server,
+                in_xdp: true,
+            } => server.advertised_fast().map(Some),
             _ => Ok(None),
         }
     }

@@ -4,14 +4,22 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use relay_common::farm::{self, FRONT_BYTES, Order};
-use teredo::addr::{Mapped, TeredoAddr};
+use teredo::addr::{Mapped, SERVER_PORT, TeredoAddr};
+use teredo::wire::auth::Auth;
 use teredo::wire::ipv6::{self, Ipv6Header};
+use teredo::wire::payload;
+use teredo::wire::rs_ra::{RESTRICTED_SOURCE, RouterSolicitation};
 use zerocopy::IntoBytes as _;
 
 /// The service socket of the relay under test.
 pub(crate) const SERVICE: Mapped = Mapped {
     ip: Ipv4Addr::new(203, 0, 113, 9),
     port: 3545,
+};
+/// The primary address of the server under test.
+pub(crate) const SERVER: Mapped = Mapped {
+    ip: SERVICE.ip,
+    port: SERVER_PORT,
 };
 /// The native host.
 const NATIVE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x80);
@@ -34,6 +42,8 @@ pub(crate) enum Direction {
     Encap,
     /// Clients to native IPv6.
     Decap,
+    /// Clients to their server: router solicitations.
+    Solicit,
 }
 
 /// Bytes of an inner packet.
@@ -54,29 +64,33 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The frame in `direction` on `cable`, with an inner packet of `inner` bytes.
+    /// The frame in `direction` on `cable`, with an inner packet of `inner` bytes where its length is free.
     pub(crate) fn new(direction: Direction, cable: Cable, inner: InnerBytes) -> Result<Self> {
-        let client = farm::address(0);
-        let (source, destination) = match direction {
-            Direction::Encap => (NATIVE, client.into()),
-            Direction::Decap => (client.into(), NATIVE),
-        };
-        let packet = udp6(source, destination, inner)?;
-        let blank = blank(client);
-        let blank_packet = match direction {
-            Direction::Encap => udp6(source, blank, inner)?,
-            Direction::Decap => udp6(blank, destination, inner)?,
+        let (client, blank) = (farm::address(0), blank(farm::address(0)));
+        let (payload, udp_sum) = match direction {
+            Direction::Encap => {
+                let blank = udp6(NATIVE, blank, inner)?;
+                (udp6(NATIVE, client.into(), inner)?, datagram_sum(&blank)?)
+            }
+            Direction::Decap => {
+                let blank = udp6(blank, NATIVE, inner)?;
+                (udp6(client.into(), NATIVE, inner)?, datagram_sum(&blank)?)
+            }
+            Direction::Solicit => (solicitation(), 0),
         };
         let (ethertype, outer): (_, Vec<u8>) = match direction {
             Direction::Encap => ([0x86, 0xdd], Vec::new()),
-            Direction::Decap => ([0x08, 0x00], outer(packet.len())?),
+            Direction::Decap => ([0x08, 0x00], outer(payload.len(), SERVICE)?),
+            Direction::Solicit => ([0x08, 0x00], outer(payload.len(), SERVER)?),
         };
-        let frame = [&cable.near[..], &cable.far, &ethertype, &outer, &packet].concat();
+        let mut frame = [&cable.near[..], &cable.far, &ethertype, &outer, &payload].concat();
+        // Ethernet padding, where the frame is shorter than what the generator writes.
+        frame.resize(frame.len().max(FRONT_BYTES), 0);
         let front: [u8; FRONT_BYTES] = *frame.first_chunk().context("a frame of ours is long")?;
         let (words, _) = front.as_chunks();
         let mut order = Order {
             front: [0; FRONT_BYTES / 8],
-            udp_sum: datagram_sum(&blank_packet)?,
+            udp_sum,
             ipv4_sum: words_sum(outer.get(..20).unwrap_or_default()),
             first: 0,
             mask: 0,
@@ -99,6 +113,15 @@ fn blank(client: TeredoAddr) -> Ipv6Addr {
     octets.into()
 }
 
+/// What clients send: a solicitation behind an authentication header without credentials (RFC 4380 5.2.1).
+fn solicitation() -> Vec<u8> {
+    let auth = Auth::with_nonce(*b"a nonce.");
+    let solicitation = RouterSolicitation {
+        source: RESTRICTED_SOURCE,
+    };
+    payload::build(Some(&auth), None, &solicitation.build())
+}
+
 /// UDP in IPv6 whose checksum field is 0: the generator writes it.
 fn udp6(source: Ipv6Addr, destination: Ipv6Addr, inner: InnerBytes) -> Result<Vec<u8>> {
     let data_len = inner
@@ -113,7 +136,7 @@ fn udp6(source: Ipv6Addr, destination: Ipv6Addr, inner: InnerBytes) -> Result<Ve
 
 /// IPv4 and UDP in front of `len` bytes, without mapped address and checksums: the IPv4 one is
 /// the generator's to write, the UDP one stays away, which IPv4 allows.
-fn outer(len: usize) -> Result<Vec<u8>> {
+fn outer(len: usize, to: Mapped) -> Result<Vec<u8>> {
     let udp_len = u16::try_from(8 + len)?;
     let total_len = udp_len + 20;
     Ok([
@@ -121,9 +144,9 @@ fn outer(len: usize) -> Result<Vec<u8>> {
         &total_len.to_be_bytes(),
         &[0x12, 0x34, 0, 0, 64, ipv6::UDP, 0, 0],
         &[0; 4],
-        &SERVICE.ip.octets(),
+        &to.ip.octets(),
         &[0; 2],
-        &SERVICE.port.to_be_bytes(),
+        &to.port.to_be_bytes(),
         &udp_len.to_be_bytes(),
         &[0; 2],
     ]
@@ -187,7 +210,7 @@ mod tests {
                     let client = farm::address(peer).into();
                     let packet = match direction {
                         Direction::Encap => udp6(NATIVE, client, inner).unwrap(),
-                        Direction::Decap => udp6(client, NATIVE, inner).unwrap(),
+                        _ => udp6(client, NATIVE, inner).unwrap(),
                     };
                     let (source, rest) = packet[8..].split_first_chunk().unwrap();
                     let (destination, datagram) = rest.split_first_chunk().unwrap();
@@ -204,7 +227,7 @@ mod tests {
             .unwrap()
             .order;
         let ip = farm::mapped(5).ip;
-        let mut header = outer(InnerBytes::SMALL.0).unwrap()[..20].to_vec();
+        let mut header = outer(InnerBytes::SMALL.0, SERVICE).unwrap()[..20].to_vec();
         header[12..16].copy_from_slice(&ip.octets());
         let sum = order.ipv4_sum + (ip.to_bits() >> 16) + (ip.to_bits() & 0xffff);
         let field = farm::checksum_field(sum);
@@ -217,5 +240,6 @@ mod tests {
         assert_eq!(len(Direction::Encap, InnerBytes::SMALL), 118);
         assert_eq!(len(Direction::Decap, InnerBytes::SMALL), 146);
         assert_eq!(len(Direction::Encap, InnerBytes::FULL), 1294);
+        assert_eq!(len(Direction::Solicit, InnerBytes::SMALL), FRONT_BYTES);
     }
 }

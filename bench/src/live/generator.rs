@@ -74,12 +74,19 @@ impl Generator {
     pub(crate) fn load(far: Arc<Node>, core: usize) -> Result<Self> {
         let mut ebpf = Ebpf::load(GENERATOR).context("load the generator")?;
         let parking = Node::new("parking")?;
-        parking.ip(&["link add send_native type veth peer name send_client"])?;
-        for name in ["send_native", "send_client"] {
+        parking.ip(&[
+            "link add send_native type veth peer name send_client",
+            "link add send_server type veth peer name unused",
+        ])?;
+        for (name, interface) in [
+            ("send_native", "send_native"),
+            ("send_client", "send_client"),
+            ("send_solicitation", "send_server"),
+        ] {
             let program = program(&mut ebpf, name)?;
             program.load()?;
             parking
-                .enter(|| program.attach(name, XdpMode::Skb))
+                .enter(|| program.attach(interface, XdpMode::Skb))
                 .with_context(|| format!("park {name}"))?;
         }
         Ok(Self {
@@ -142,6 +149,7 @@ impl Generator {
                 match direction {
                     Direction::Encap => "send_native",
                     Direction::Decap => "send_client",
+                    Direction::Solicit => "send_solicitation",
                 },
             )?,
             far: &self.far,

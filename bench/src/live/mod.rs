@@ -86,6 +86,36 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Figure>> {
     Ok(ledger.into_figures())
 }
 
+/// The live figures of bench `server`: solicitations answered by ours, in XDP and in user space, and by miredo-server.
+pub(crate) fn measure_server(options: &Options) -> Result<Vec<Figure>> {
+    let cores = Cores::find()?;
+    let plan = Plan::of(options.quick);
+    // The first is what the generator itself is measured on.
+    let mut devices = [
+        Device::direct(cores)?,
+        Device::server(cores, "xdp")?,
+        Device::server(cores, "userspace")?,
+        Device::miredo_server(cores)?,
+    ];
+    let cases = ["rs-ra", "userspace-rs-ra", "miredo-rs-ra"];
+    let mut ledger = Ledger::new("server");
+    for _ in 0..plan.rounds {
+        let mut round = Vec::new();
+        for (i, name) in cases.iter().enumerate() {
+            let case = Case {
+                name: (*name).into(),
+                device: i + 1,
+                direction: Direction::Solicit,
+                peers: Peers::Random(POPULATION),
+            };
+            let sample = round::sample(&mut devices, &case, InnerBytes::SMALL, plan.window)?;
+            round.push((case.name, sample));
+        }
+        round::enter(&mut ledger, &round, "");
+    }
+    Ok(ledger.into_figures())
+}
+
 /// What is measured with inner packets of this size. Many peers cost what they cost whatever the size.
 fn cases(tunnel: &str, inner: InnerBytes) -> Vec<Case> {
     let one = Peers::Random(1);

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lab::{Pids, Process, XdpPass, wait_for_some};
+use relay_common::Reason;
 use relay_user::status::Status;
 use tempfile::TempDir;
 
 use super::bed::Bed;
 use super::cpu::Tasks;
-use super::frame::SERVICE;
+use super::frame::{SERVER, SERVICE};
 
 /// Large tables take a while to be allocated.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ const LIFTED: [(&str, &str); 7] = [
     ("--queue-bytes-total", "268435456"),
 ];
 
-/// The shipped relay, as a process. Dropping it kills it.
+/// Shipworm, as a process. Dropping it kills it.
 pub(crate) struct Relay {
     binary: PathBuf,
     socket: PathBuf,
@@ -41,20 +42,31 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts it on the device of `bed` with room for `max_peers`, its threads on the device's processor.
     pub(crate) fn start(bed: &Bed, max_peers: u32) -> Result<Self> {
+        let max_peers = max_peers.to_string();
+        let mut args = vec!["relay", "--iface", "v4", "--iface", "v6"];
+        args.extend(["--datapath", "xdp", "--max-peers", &max_peers]);
+        args.extend(["--pin-dir", "none"]);
+        args.extend(LIFTED.iter().flat_map(|(key, value)| [*key, *value]));
+        Self::run(bed, &args)
+    }
+
+    /// Starts a server on the device of `bed` with the limits it is shipped with.
+    pub(crate) fn serve(bed: &Bed, datapath: &str) -> Result<Self> {
+        let primary = SERVER.ip.to_string();
+        let args = ["server", "--iface", "v4", "--primary", &primary];
+        Self::run(bed, &[&args[..], &["--datapath", datapath]].concat())
+    }
+
+    fn run(bed: &Bed, args: &[&str]) -> Result<Self> {
         let binary = lab::shipworm::binary()?;
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let socket = dir.path().join("relay.sock");
+        let socket = dir.path().join("shipworm.sock");
         let mut command = Command::new(&binary);
-        command.args(["relay", "--iface", "v4", "--iface", "v6"]);
+        command.args(args);
         for range in ["198.18.0.0/15", "203.0.113.0/24"] {
             command.args(["--allow-non-global", range]);
         }
-        command.args(["--datapath", "xdp", "--max-peers", &max_peers.to_string()]);
-        command.args(["--pin-dir", "none"]);
         command.arg("--socket").arg(&socket);
-        for (key, value) in LIFTED {
-            command.args([key, value]);
-        }
         let process = bed.device.spawn_command(Pids::Shared, command)?;
         let mut relay = Self {
             binary,
@@ -67,7 +79,7 @@ impl Relay {
             process, socket, ..
         } = &mut relay;
         process.wait_until("its control socket", READY_WITHIN, || socket.exists())?;
-        let (_, _) = wait_for_some("an answer of the relay", READY_WITHIN, || {
+        let (_, _) = wait_for_some("an answer of the daemon", READY_WITHIN, || {
             relay.status().ok()
         })
         .with_context(|| relay.process.output())?;
@@ -99,13 +111,18 @@ impl Relay {
         Ok(traffic.encapsulated.fast.packets + traffic.decapsulated.fast.packets)
     }
 
+    /// Solicitations the program has answered.
+    pub(crate) fn advertised_fast(&self) -> Result<u64> {
+        Ok(self.status()?.reasons.of(Reason::Advertised).fast.packets)
+    }
+
     /// The daemon's process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 }
 
-/// miredo as a relay. Dropping it kills it.
+/// A daemon of miredo's. Dropping it kills it.
 pub(crate) struct Miredo {
     pub(crate) tasks: Tasks,
     _process: Process,
@@ -115,37 +132,53 @@ pub(crate) struct Miredo {
 }
 
 impl Miredo {
-    /// Starts it on the device of `bed`, its processes on the device's processor.
+    /// Starts the relay on the device of `bed`, its processes on the device's processor.
     pub(crate) fn start(bed: &Bed) -> Result<Self> {
         const INTERFACE: &str = "teredo";
+        let config = format!(
+            "RelayType relay\nInterfaceName {INTERFACE}\nBindAddress {}\nBindPort {}\n",
+            SERVICE.ip, SERVICE.port
+        );
+        let prefix = "2001::".parse()?;
+        Self::run(bed, "miredo", &config, "its route and port", || {
+            bed.device
+                .has_ipv6_route(prefix, 32, INTERFACE)
+                .unwrap_or(false)
+                && bed.device.has_udp_socket(SERVICE.port).unwrap_or(false)
+        })
+    }
+
+    /// Starts the server on the device of `bed`, its processes on the device's processor.
+    pub(crate) fn serve(bed: &Bed) -> Result<Self> {
+        let config = format!("ServerBindAddress {}\n", SERVER.ip);
+        Self::run(bed, "miredo-server", &config, "its port", || {
+            bed.device.has_udp_socket(SERVER.port).unwrap_or(false)
+        })
+    }
+
+    fn run(
+        bed: &Bed,
+        program: &str,
+        config: &str,
+        sign: &str,
+        ready: impl FnMut() -> bool,
+    ) -> Result<Self> {
         bed.kernel_receives()?;
         let pass = XdpPass::attach(&bed.device, "v4")?;
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
         // It reads its configuration as another user.
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
-        let [config, pidfile] = ["relay.conf", "relay.pid"].map(|name| dir.path().join(name));
-        fs::write(
-            &config,
-            format!(
-                "RelayType relay\nInterfaceName {INTERFACE}\nBindAddress {}\nBindPort {}\n",
-                SERVICE.ip, SERVICE.port
-            ),
-        )?;
+        let [file, pidfile] = ["miredo.conf", "miredo.pid"].map(|name| dir.path().join(name));
+        fs::write(&file, config)?;
         let mut process = bed.device.spawn_daemon([
-            "miredo".as_ref(),
+            program.as_ref(),
             "-f".as_ref(),
             "-c".as_ref(),
-            config.as_os_str(),
+            file.as_os_str(),
             "-p".as_ref(),
             pidfile.as_os_str(),
         ])?;
-        let prefix = "2001::".parse()?;
-        process.wait_until("its route and port", READY_WITHIN, || {
-            bed.device
-                .has_ipv6_route(prefix, 32, INTERFACE)
-                .unwrap_or(false)
-                && bed.device.has_udp_socket(SERVICE.port).unwrap_or(false)
-        })?;
+        process.wait_until(sign, READY_WITHIN, ready)?;
         let tasks = Tasks::of(process.pid())?;
         tasks.pin(bed.cores.device)?;
         Ok(Self {

@@ -144,7 +144,7 @@ pub(crate) enum Compared {
 }
 
 /// The pairs whose ratio is a figure of its own: what is divided, by what.
-pub(crate) const RATIOS: [(Compared, &str, &str); 10] = [
+const RATIOS: [(Compared, &str, &str); 14] = [
     (Compared::Rate, "relay-encap/1", "redirect"),
     (Compared::Rate, "relay-decap/1", "redirect"),
     (Compared::Rate, "relay-encap/1M", "redirect"),
@@ -155,6 +155,10 @@ pub(crate) const RATIOS: [(Compared, &str, &str); 10] = [
     (Compared::Rate, "relay-decap/1", "miredo-decap/1"),
     (Compared::Cpu, "miredo-encap/1", "relay-encap/1"),
     (Compared::Cpu, "miredo-decap/1", "relay-decap/1"),
+    (Compared::Rate, "rs-ra", "miredo-rs-ra"),
+    (Compared::Rate, "userspace-rs-ra", "miredo-rs-ra"),
+    (Compared::Cpu, "miredo-rs-ra", "rs-ra"),
+    (Compared::Cpu, "miredo-rs-ra", "userspace-rs-ra"),
 ];
 
 /// Enters what one round gave, and the ratios within it.

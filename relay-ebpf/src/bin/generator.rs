@@ -63,25 +63,29 @@ fn send_native(ctx: XdpContext) -> u32 {
 /// Sends a client's packet to the relay.
 #[xdp(frags)]
 fn send_client(ctx: XdpContext) -> u32 {
-    const IPV4_CHECKSUM_AT: usize = LINK + 10;
-    const IPV4_SOURCE_AT: usize = LINK + 12;
-    const UDP_SOURCE_AT: usize = LINK + 20;
     const UDP_CHECKSUM_AT: usize = LINK + OUTER + ipv6::HEADER_LEN + 6;
     const CLIENT_AT: usize = LINK + OUTER + 8 + MAPPED_AT;
     let Some((start, order, peer)) = make(&ctx) else {
         return xdp_action::XDP_ABORTED;
     };
     let client = mapped(peer);
-    let ip = client.ip.to_bits();
-    let ipv4_checksum = checksum_field(order.ipv4_sum + (ip >> 16) + (ip & 0xffff));
     // SAFETY: all lie in the front, which `make` found inside the packet.
     unsafe {
-        put(start + IPV4_CHECKSUM_AT, ipv4_checksum.to_be_bytes());
-        put(start + IPV4_SOURCE_AT, client.ip.octets());
-        put(start + UDP_SOURCE_AT, client.port.to_be_bytes());
+        put_outer_source(start, order, client);
         put_client(start + CLIENT_AT, client);
         put(start + UDP_CHECKSUM_AT, udp_checksum(order.udp_sum, client));
     }
+    leave()
+}
+
+/// Sends a client's solicitation to its server.
+#[xdp(frags)]
+fn send_solicitation(ctx: XdpContext) -> u32 {
+    let Some((start, order, peer)) = make(&ctx) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    // SAFETY: all of it lies in the front, which `make` found inside the packet.
+    unsafe { put_outer_source(start, order, mapped(peer)) };
     leave()
 }
 
@@ -170,6 +174,23 @@ fn udp_checksum(sum: u32, client: Mapped) -> [u8; 2] {
     let ip = !client.ip.to_bits();
     let sum = sum + u32::from(!client.port) + (ip >> 16) + (ip & 0xffff);
     checksum::as_udp_field(checksum_field(sum)).to_be_bytes()
+}
+
+/// # Safety
+/// The outer headers of the frame at `start` are in the packet.
+#[inline(always)]
+unsafe fn put_outer_source(start: usize, order: &Order, client: Mapped) {
+    const IPV4_CHECKSUM_AT: usize = LINK + 10;
+    const IPV4_SOURCE_AT: usize = LINK + 12;
+    const UDP_SOURCE_AT: usize = LINK + 20;
+    let ip = client.ip.to_bits();
+    let ipv4_checksum = checksum_field(order.ipv4_sum + (ip >> 16) + (ip & 0xffff));
+    // SAFETY: by the caller's word.
+    unsafe {
+        put(start + IPV4_CHECKSUM_AT, ipv4_checksum.to_be_bytes());
+        put(start + IPV4_SOURCE_AT, client.ip.octets());
+        put(start + UDP_SOURCE_AT, client.port.to_be_bytes());
+    }
 }
 
 /// # Safety
