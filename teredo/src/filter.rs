@@ -142,18 +142,21 @@ pub const SERVER_ICMP6_MAX_LEN: u16 = 88;
 
 /// Source of a packet to the server with primary address `primary`, which came from `outer`.
 ///
+/// Nothing is accepted from the very address it would be forwarded to: an echo service there sends back what the server
+/// forwards, and the server would forward it again, for ever.
+///
 /// # Errors
-/// [`Fate::OuterSourceMismatch`] (S-6), [`Fate::ClientOfAnotherServer`] (S-7).
+/// [`Fate::OuterSourceMismatch`] (S-6, S-8), [`Fate::ClientOfAnotherServer`] (S-7).
 #[inline(always)]
 pub fn server_source(header: &Ipv6Header, outer: Mapped, primary: ServerV4) -> Result<(), Fate> {
-    match (
-        TeredoAddr::from_octets(&header.source),
-        TeredoAddr::from_octets(&header.destination),
-    ) {
-        (Some(client), _) if client.mapped() == outer => Ok(()),
-        (Some(_), _) => Err(Fate::OuterSourceMismatch),
-        (None, Some(client)) if client.server() == primary => Ok(()),
-        (None, _) => Err(Fate::ClientOfAnotherServer),
+    let source = TeredoAddr::from_octets(&header.source);
+    let destination = TeredoAddr::from_octets(&header.destination);
+    match (source, destination) {
+        (Some(source), _) if source.mapped() != outer => Err(Fate::OuterSourceMismatch),
+        (None, Some(client)) if client.server() != primary => Err(Fate::ClientOfAnotherServer),
+        (None, None) => Err(Fate::ClientOfAnotherServer),
+        (_, Some(client)) if client.mapped() == outer => Err(Fate::OuterSourceMismatch),
+        _ => Ok(()),
     }
 }
 

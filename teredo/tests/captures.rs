@@ -1,13 +1,8 @@
 //! Captures of deployed clients, a deployed server and relay, read and written back byte for byte.
-//!
-//! `fixtures/pcaps/<scenario>-<place>.pcap`. Scenarios: a client behind no NAT (`pub`), a
-//! port-restricted (`port`) or a symmetric one (`sym`), or gone (`dead`); qualifying, or with data from
-//! client to host (`c2h`) or host to client (`h2c`). Places: the client's link (`client`), the IPv4 internet
-//! (`inet`), the server's (`server4`), the relay's IPv4 (`relay4`) or IPv6 link (`relay6`).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+mod pcap;
+
+use std::collections::BTreeMap;
 
 use teredo::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
 use teredo::wire::auth::Auth;
@@ -33,55 +28,6 @@ enum Kind {
 use Kind::{Advertisement, Bubble, IndirectBubble, Reply, Request, Solicitation, Unreachable};
 
 type Counts = BTreeMap<Kind, usize>;
-
-// ---- reading
-
-/// Frames of a classic little-endian pcap file of Ethernet.
-fn frames(file: &[u8]) -> Vec<&[u8]> {
-    const ETHERNET: u32 = 1;
-    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-    assert_eq!(word(0), 0xa1b2_c3d4, "magic");
-    assert_eq!(word(20), ETHERNET, "link type");
-    let mut frames = Vec::new();
-    let mut at = 24;
-    while at < file.len() {
-        let (captured, original) = (word(at + 8) as usize, word(at + 12) as usize);
-        assert_eq!(captured, original, "no frame is cut");
-        frames.push(&file[at + 16..at + 16 + captured]);
-        at += 16 + captured;
-    }
-    frames
-}
-
-/// Source, destination and payload of the UDP datagram in an Ethernet frame, checksums verified.
-fn datagram(frame: &[u8]) -> (Mapped, Mapped, &[u8]) {
-    let packet = &frame[14..];
-    assert_eq!(packet[0], 0x45, "IPv4 without options");
-    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let (header, segment) = packet[..length].split_at(20);
-    assert_eq!(header[9], ipv6::UDP);
-    assert_eq!(checksum::ipv4_header(header), 0, "IPv4 header checksum");
-    let ip =
-        |at: usize| Ipv4Addr::from_bits(u32::from_be_bytes(header[at..at + 4].try_into().unwrap()));
-    let port = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
-    assert_eq!(usize::from(port(4)), segment.len(), "UDP length");
-    let (source, destination) = (ip(12), ip(16));
-    assert_ne!(port(6), 0, "the sender computed a UDP checksum");
-    assert_eq!(
-        checksum::udp_over_ipv4(source, destination, segment),
-        0,
-        "UDP checksum"
-    );
-    let from = Mapped {
-        ip: source,
-        port: port(0),
-    };
-    let to = Mapped {
-        ip: destination,
-        port: port(2),
-    };
-    (from, to, &segment[8..])
-}
 
 // ---- reading and writing back
 
@@ -153,7 +99,7 @@ fn icmp6_written_back(header: &Ipv6Header, body: &[u8]) -> (Kind, Vec<u8>) {
 /// Reads a datagram, asserts that its typed values write the same bytes and that it says what its
 /// outer addresses say, and names it.
 fn datagram_written_back(frame: &[u8]) -> Kind {
-    let (from, to, bytes) = datagram(frame);
+    let (from, to, bytes) = pcap::datagram(frame);
     let payload = payload::parse(bytes).unwrap();
     assert_eq!(Trailers::parse(payload.tail), Ok(Trailers::default()));
     let kind = packet_written_back(payload.packet);
@@ -231,30 +177,16 @@ fn count(kinds: impl IntoIterator<Item = Kind>) -> Counts {
 
 /// Counts the packets of one capture, every one read and written back.
 fn read(name: &str) -> Counts {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/pcaps", name]
-        .iter()
-        .collect();
-    let file = std::fs::read(path.with_extension("pcap")).unwrap();
-    count(frames(&file).into_iter().map(|frame| match frame[12..14] {
-        [0x08, 0x00] => datagram_written_back(frame),
-        [0x86, 0xdd] => packet_written_back(&frame[14..]),
-        _ => panic!("neither IPv4 nor IPv6"),
-    }))
-}
-
-/// The names of all captures.
-fn captures() -> BTreeSet<String> {
-    let dir: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/pcaps"]
-        .iter()
-        .collect();
-    std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            assert_eq!(path.extension().unwrap(), "pcap");
-            path.file_stem().unwrap().to_str().unwrap().to_owned()
-        })
-        .collect()
+    let file = pcap::file(name);
+    count(
+        pcap::frames(&file)
+            .into_iter()
+            .map(|frame| match frame[12..14] {
+                [0x08, 0x00] => datagram_written_back(frame),
+                [0x86, 0xdd] => packet_written_back(&frame[14..]),
+                _ => panic!("neither IPv4 nor IPv6"),
+            }),
+    )
 }
 
 const QUALIFICATION: &[(Kind, usize)] = &[(Solicitation, 1), (Advertisement, 1)];
@@ -310,5 +242,5 @@ fn every_packet_of_every_capture_is_read_and_written_back() {
 #[test]
 fn every_capture_is_listed_here() {
     let listed = CAPTURES.iter().map(|(name, _)| (*name).to_owned());
-    assert_eq!(captures(), listed.collect());
+    assert_eq!(pcap::names(), listed.collect());
 }

@@ -159,6 +159,29 @@ fn what_comes_from_the_server_itself_is_dropped() {
     }
 }
 
+/// S-8, A-8: an echo service at the mapped address would keep a packet on its way between itself and the server.
+#[test]
+fn what_comes_from_where_it_is_to_go_is_dropped() {
+    let mut bench = Bench::new();
+    let echo_service = Mapped { port: 7, ..NAT };
+    let to = client(echo_service).octets();
+    for source in [
+        COOKIE,
+        HOST,
+        client(echo_service).octets(),
+        client_of(ANOTHER_SERVER, echo_service).octets(),
+    ] {
+        let bubble = bubble_between(source, to);
+        let fate = bench.refused(echo_service, &with_origin(RELAY, &bubble));
+        assert_eq!(fate, Fate::OuterSourceMismatch);
+    }
+    let (to, forwarded) = bench.forwarded(RELAY, &bubble_to(to));
+    assert_eq!(bench.refused(to, &forwarded), Fate::OuterSourceMismatch);
+    let beside = Mapped { port: 8, ..NAT };
+    let neighbour = bubble_between(client(beside).octets(), client(echo_service).octets());
+    assert_eq!(bench.forwarded(beside, &neighbour).0, echo_service);
+}
+
 /// S-9. What the RFC allows and nobody needs: an echo of the server.
 #[test]
 fn the_server_itself_answers_solicitations_alone() {
