@@ -42,6 +42,8 @@ where
 {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
+        // They would go to standard error as well, and where nothing can be written there they would end the thread.
+        .log_internal_errors(false)
         .with_writer(writer);
     match format {
         LogFormat::Text => Box::new(builder.with_ansi(false).finish()),

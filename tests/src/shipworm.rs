@@ -1,6 +1,7 @@
 //! The daemons under test: the `shipworm` binary as relay on the relay's machine and as server on the server's.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Settings {
     pub pins: bool,
     /// More flags.
     pub flags: Vec<String>,
+    /// Command that becomes the daemon, with limits for example; empty: none.
+    pub under: Vec<String>,
 }
 
 impl Settings {
@@ -71,6 +74,7 @@ impl Settings {
             max_peers: 1 << 15,
             pins: false,
             flags: Vec::new(),
+            under: Vec::new(),
         }
     }
 }
@@ -291,8 +295,13 @@ impl<'lab> Server<'lab> {
 
 /// `shipworm relay` on all interfaces of the relay's machine.
 fn command(lab: &Lab, binary: &Path, socket: &Path, settings: &Settings) -> Command {
-    let mut command = Command::new(binary);
-    command.arg("relay");
+    let mut words = settings
+        .under
+        .iter()
+        .map(OsStr::new)
+        .chain([binary.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap_or(binary.as_os_str()));
+    command.args(words).arg("relay");
     for interface in lab.relay_interfaces() {
         command.args(["--iface", interface]);
     }

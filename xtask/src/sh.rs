@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -53,6 +54,15 @@ impl Sh {
     pub(crate) fn current_dir(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);
         self
+    }
+
+    /// Writes all it says into `file`.
+    ///
+    /// # Errors
+    /// There is no descriptor left for it.
+    pub(crate) fn said_to(mut self, file: File) -> Result<Self> {
+        self.command.stdout(file.try_clone()?).stderr(file);
+        Ok(self)
     }
 
     /// Shows this line for the command, whose own would be too long to read.

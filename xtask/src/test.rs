@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::build;
+use crate::fuzz;
 use crate::mutants;
 use crate::setup::{self, Need};
 use crate::sh::{Sh, cargo};
@@ -15,9 +16,9 @@ use crate::vm;
 /// What `--long` says to tests that can do more than fits into a run before every change.
 const LONG: [(&str, &str); 1] = [("ORACLE_CASES", "20000000")];
 
-/// Run all tests: units, documentation, XDP program, and networks in namespaces
+/// Run all tests: units, documentation, XDP program, networks in namespaces, and fuzzers for a minute each
 ///
-/// Needs root for the last two. Closes with the summary of nextest where it is installed, else of cargo.
+/// Needs root for programs and networks. With names, nothing is fuzzed.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Test {
@@ -53,15 +54,25 @@ impl Test {
 }
 
 fn all(filter: &[String], long: bool) -> Result<()> {
-    setup::ensure(&[Need::Build, Need::Network])?;
+    setup::ensure(&[Need::Build, Need::Network, Need::Fuzz])?;
     setup::check_kernel("cargo xtask test")?;
     let shipworm = build::shipworm(true)?;
 
-    // The summary of the larger part comes last, whatever became of the examples.
+    // The summary of the larger part comes last, whatever became of examples and fuzzers.
     let examples = cargo("pass the examples in the documentation")
         .args(["test", "--workspace", "--doc", "--"])
         .args(filter)
         .run();
+    let seconds = if long {
+        fuzz::SECONDS_LONG
+    } else {
+        fuzz::SECONDS
+    };
+    let fuzzed = if filter.is_empty() {
+        fuzz::all(seconds)
+    } else {
+        Ok(())
+    };
     let mut tests = tests(filter).env("SHIPWORM_BIN", shipworm);
     for (key, value) in LONG.into_iter().filter(|_| long) {
         tests = tests.env(key, value);
@@ -79,7 +90,7 @@ fn all(filter: &[String], long: bool) -> Result<()> {
             ])
             .run()?;
     }
-    examples
+    examples.and(fuzzed)
 }
 
 fn tests(filter: &[String]) -> Sh {

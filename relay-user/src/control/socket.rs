@@ -26,11 +26,13 @@ fn error(path: &Path, cause: impl Into<String>, next: impl Into<String>) -> Star
 }
 
 fn system(path: &Path, cause: &io::Error) -> StartError {
-    error(
-        path,
-        cause.to_string(),
-        "run as root, or --socket PATH in a directory of your own",
-    )
+    let next = match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there, or --socket PATH on another file system"
+        }
+        _ => "run as root, or --socket PATH in a directory of your own",
+    };
+    error(path, cause.to_string(), next)
 }
 
 /// Whose the path is.

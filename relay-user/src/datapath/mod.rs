@@ -316,7 +316,7 @@ impl Maps {
         let peers = take_map(ebpf, maps::PEERS)?;
         Ok(Self {
             peers: BpfPeers::new(peers, shape, max_peers)
-                .map_err(|error| StartError::new("map", maps::PEERS, error.to_string(), ""))?,
+                .map_err(|error| refusal::peer_table(max_peers, &error))?,
             counters: CounterReader::new(take_any_map(ebpf, maps::COUNTERS)?)
                 .map_err(|error| StartError::new("map", maps::COUNTERS, error.to_string(), ""))?,
             ports: take_map(ebpf, maps::PORTS)?,

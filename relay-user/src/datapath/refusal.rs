@@ -143,14 +143,26 @@ pub(super) fn load(settings: &Settings, error: &(dyn Error + 'static)) -> StartE
             let (cause, next) = not_permitted();
             StartError::new("--datapath", mode, cause, next)
         }
-        Some(libc::ENOMEM) => StartError::new(
-            "--max-peers",
-            settings.max_peers().to_string(),
-            "not enough memory for the peer table",
-            "ask for fewer peers",
-        ),
+        Some(libc::ENOMEM) => no_memory(settings.max_peers()),
         _ => StartError::new("--datapath", mode, words(error), "use --datapath userspace"),
     }
+}
+
+/// A refusal to map the peer table into this process.
+pub(super) fn peer_table(max_peers: u32, error: &io::Error) -> StartError {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => no_memory(max_peers),
+        _ => StartError::new("map", relay_common::maps::PEERS, error.to_string(), ""),
+    }
+}
+
+fn no_memory(max_peers: u32) -> StartError {
+    StartError::new(
+        "--max-peers",
+        max_peers.to_string(),
+        "not enough memory for the peer table",
+        "ask for fewer peers, or raise the memory limit of this process (ulimit -v, its control group)",
+    )
 }
 
 /// A refusal to enter a port into a map.

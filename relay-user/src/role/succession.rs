@@ -1,6 +1,7 @@
 //! Taking over from a relay that runs: everything that may fail is tried before it is asked to stop.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use relay_common::maps;
 
@@ -58,6 +59,16 @@ pub(super) fn take_over(
             "an address is changed by stopping the one and starting the other",
         ));
     }
+    if let Some(pinned) = &status.datapath.pinned_in
+        && !looks_into(settings, Path::new(pinned))
+    {
+        return Err(refuse(
+            format!(
+                "the program of the relay that runs is pinned in {pinned}, where this one would not look"
+            ),
+            "keep its --pin-dir and XDP, or stop the one and start the other",
+        ));
+    }
     try_program(settings, server, &resolved)?;
     let taken = control::take_over(&settings.daemon.socket)
         .map_err(|error| refuse(error.to_string(), "it goes on; see its log"))?;
@@ -72,6 +83,13 @@ pub(super) fn take_over(
         resolved,
         server_sockets: taken.server,
     }))
+}
+
+/// Whether a relay with these settings goes on with the program pinned in `directory`. It would find its ports taken, or leave
+/// them with a program nobody looks after.
+fn looks_into(settings: &RelaySettings, directory: &Path) -> bool {
+    settings.daemon.datapath != config::DatapathChoice::Userspace
+        && settings.pin_dir.as_deref() == directory.parent()
 }
 
 /// Loads the program with the smallest of tables, and unloads it.

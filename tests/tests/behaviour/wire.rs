@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use lab::{Lab, Node};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
+use crate::scene::SOON;
+
 /// The far end of one of the relay's cables.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -39,9 +41,16 @@ impl Wire {
         Self { socket, header }
     }
 
-    /// Sends a frame with `packet` to the relay.
+    /// Sends a frame with `packet` to the relay, when there is room on the cable.
     pub(crate) fn send(&self, packet: &[u8]) {
-        self.socket.send(&[&self.header, packet].concat()).unwrap();
+        let frame = [&self.header, packet].concat();
+        lab::wait_for("room on the cable", SOON, || {
+            match self.socket.send(&frame) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => false,
+                sent => sent.unwrap() > 0,
+            }
+        })
+        .unwrap();
     }
 }
 

@@ -10,8 +10,13 @@ mod scene;
 #[allow(dead_code, reason = "shared with the tests of behaviour")]
 mod wire;
 
+#[path = "../lifecycle/daemon.rs"]
+#[allow(dead_code, reason = "shared with the tests of the life cycle")]
+mod daemon;
+
 mod interfaces;
 mod pins;
+mod resources;
 mod stopped;
 mod succession;
 mod traffic;

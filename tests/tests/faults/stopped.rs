@@ -1,19 +1,14 @@
 //! A daemon that does not get its turn.
 
 use std::fs;
-use std::net::Ipv4Addr;
 
-use lab::Lab;
-use teredo::addr::{Mapped, ServerV4, TeredoAddr};
-
-use crate::packet;
 use crate::scene::{SOON, status};
 use crate::traffic::{PEERS, World, pinned};
 
 const PACKETS: usize = 1000;
 
 /// The daemon behind the init of its PID namespace.
-fn daemon(init: u32) -> i32 {
+pub(crate) fn daemon(init: u32) -> i32 {
     let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
     children.trim().parse().unwrap()
 }
@@ -65,18 +60,7 @@ fn full_rings_lose_new_peers_and_count_them_and_nothing_established() {
     let pid = daemon(relay.process().pid());
     signal(pid, libc::SIGSTOP);
     let ((), counted) = world.exchange_while(|| {
-        for peer in 0..NEW_PEERS {
-            let address = TeredoAddr::new(
-                ServerV4(Lab::SERVER_V4),
-                0,
-                Mapped {
-                    ip: Ipv4Addr::new(198, 51, 100, 200),
-                    port: 1024 + peer,
-                },
-            );
-            let packet = packet::udp(Lab::HOST, address.into(), b"to nobody");
-            world.scene.v6.send(&packet);
-        }
+        world.ask_for_new_peers(NEW_PEERS);
     });
     assert_eq!(counted.lost(), (0, 0), "{counted:?}");
     signal(pid, libc::SIGCONT);

@@ -77,6 +77,51 @@ fn a_relay_in_user_space_is_taken_over_as_well_and_its_peers_are_asked_again() {
 }
 
 #[test]
+fn a_relay_without_pins_is_taken_over_and_its_peers_are_asked_again() {
+    let world = World::new();
+    let unpinned = lab::shipworm::Settings {
+        pins: false,
+        ..pinned()
+    };
+    let mut relay = world.relay(&unpinned);
+    for settings in [&unpinned, &pinned()] {
+        relay.take_over(settings).unwrap();
+        let now = status(&relay);
+        assert_eq!(now.datapath.pinned_in.is_some(), settings.pins);
+        assert_eq!(now.datapath.active, "xdp");
+        assert_eq!(now.peers.fresh, 0);
+        world.scene.establish(PEERS);
+        let counted = world.exchange(PACKETS);
+        assert_eq!(counted.lost(), (0, 0), "{counted:?}");
+        assert_eq!(status(&relay).bubbles_sent, PEERS as u64);
+    }
+    relay.stop().unwrap();
+}
+
+/// Its ports would be taken by a program it knows nothing of.
+#[test]
+fn a_successor_that_would_not_look_into_the_pins_is_refused_and_the_relay_goes_on() {
+    let world = World::new();
+    let mut relay = world.relay(&pinned());
+    let unpinned = lab::shipworm::Settings {
+        pins: false,
+        ..pinned()
+    };
+    let userspace = lab::shipworm::Settings {
+        datapath: lab::shipworm::Datapath::Userspace,
+        ..pinned()
+    };
+    for settings in [unpinned, userspace] {
+        let error = format!("{:#}", relay.take_over(&settings).unwrap_err());
+        assert!(error.contains("keep its --pin-dir and XDP"), "{error}");
+        assert!(relay.is_running());
+        assert_eq!(world.exchange(PACKETS).lost(), (0, 0));
+    }
+    assert_eq!(status(&relay).peers.fresh, PEERS as u64);
+    relay.stop().unwrap();
+}
+
+#[test]
 fn a_successor_that_cannot_start_leaves_everything_as_it_is() {
     let world = World::new();
     let mut relay = world.relay(&pinned());

@@ -1,6 +1,6 @@
 //! Data of established peers, both ways, each packet known by its number.
 
-use std::net::{SocketAddrV6, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lab::Lab;
 use lab::shipworm::{Datapath, Relay, Settings};
 use lab::teredo_client::Bubbles;
+use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 
 use crate::packet;
 use crate::scene::{SERVICE, Scene};
@@ -162,6 +163,22 @@ impl World {
             sent,
             to_clients: seen.count(),
             to_host,
+        }
+    }
+
+    /// A packet to each of `count` clients nobody has, at a pace that leaves room on the cable.
+    pub(crate) fn ask_for_new_peers(&self, count: u16) {
+        for peer in 0..count {
+            if peer % 16 == 0 {
+                thread::sleep(INTERVAL / 5);
+            }
+            let mapped = Mapped {
+                ip: Ipv4Addr::new(198, 51, 100, 200),
+                port: 1024 + peer,
+            };
+            let address = TeredoAddr::new(ServerV4(Lab::SERVER_V4), 0, mapped);
+            let packet = packet::udp(Lab::HOST, address.into(), b"to nobody");
+            self.scene.v6.send(&packet);
         }
     }
 

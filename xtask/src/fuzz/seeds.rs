@@ -1,4 +1,4 @@
-//! What fuzzers begin with: the packets of the captures that the tests replay.
+//! What fuzzers begin with: the packets of the captures that the tests replay, the packaged configuration, real requests.
 
 use std::fs;
 use std::path::Path;
@@ -14,33 +14,117 @@ const RECORD_HEADER_LEN: usize = 16;
 
 /// What a fuzzer is fed with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Seeds {
     /// Payloads of UDP over IPv4.
     Datagrams,
     /// IPv6 packets.
     Packets,
+    /// Configuration files.
+    Configurations,
+    /// What is said over the control socket, after a byte that says to whom.
+    Talk,
 }
 
-/// Writes every packet of that kind into `corpus`, a file each, named by where it came from.
-///
-/// # Errors
-/// A capture cannot be read, or a file not written.
-pub(super) fn write(root: &Path, kind: Kind, corpus: &Path) -> Result<()> {
-    let captures = root.join(CAPTURES);
-    let entries = fs::read_dir(&captures).with_context(|| captures.display().to_string())?;
-    for entry in entries {
-        let path = entry?.path();
-        let capture = fs::read(&path).with_context(|| path.display().to_string())?;
-        let frames = frames(&capture).with_context(|| path.display().to_string())?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        for (number, frame) in frames.into_iter().enumerate() {
-            if let Some(seed) = seed(kind, frame) {
-                let file = corpus.join(format!("{stem}-{number}"));
-                fs::write(&file, seed).with_context(|| file.display().to_string())?;
+/// Example configurations.
+const CONFIGURATION: &str = "packaging/relay.toml";
+
+/// What is said over the control socket: see `fuzz/fuzz_targets/control/main.rs`.
+const TALK: [&str; 12] = [
+    "D{\"request\":\"status\"}\n",
+    "D{\"request\":\"peers\"}\n{\"request\":\"peers\",\"limit\":1000}\n",
+    "D{\"request\":\"handover\"}\n",
+    "D{\"request\":\"reboot\"}\n",
+    "S{\"error\":\"the relay is shutting down\"}\n",
+    "P{\"error\":\"the relay is busy or shutting down\"}\n",
+    "P{\"total\":2,\"peers\":[{\"address\":\"2001:0:c000:221::3f57:fedd\",\"mapped\":\"192.0.2.34:49320\",\"state\":\"fresh\",\
+     \"last_rx_age_s\":3,\"bubbles\":0,\"queued_packets\":0}]}\n",
+    "P{\"total\":1,\"peers\":[{\"address\":\"2001::1\",\"mapped\":\"192.0.2.1:1\",\"state\":\"probing\",\
+     \"last_rx_age_s\":null,\"bubbles\":2,\"queued_packets\":16}]}\n",
+    "2{\"handed_over\":2}\n",
+    "0{\"handed_over\":2}\n",
+    "3{\"handed_over\":2}\n",
+    "0{\"error\":\"only root and the relay's own user may take over\"}\n",
+];
+
+/// The answer of a daemon to `{"request":"status"}`.
+const STATUS: &str = "fuzz/seeds/status.json";
+
+impl Seeds {
+    /// Writes all of them into `corpus`, a file each.
+    ///
+    /// # Errors
+    /// What they are made of cannot be read, or a file not written.
+    pub(super) fn write(self, root: &Path, corpus: &Path) -> Result<()> {
+        match self {
+            Self::Datagrams | Self::Packets => self.write_captured(root, corpus),
+            Self::Configurations => {
+                let text = text(root, CONFIGURATION)?;
+                put(corpus, "packaged", text.as_bytes())?;
+                put(corpus, "every-key", uncommented(&text).as_bytes())
+            }
+            Self::Talk => {
+                for (number, talk) in TALK.iter().enumerate() {
+                    put(corpus, &format!("talk-{number}"), talk.as_bytes())?;
+                }
+                put(
+                    corpus,
+                    "status",
+                    format!("S{}", text(root, STATUS)?).as_bytes(),
+                )
             }
         }
     }
-    Ok(())
+
+    /// Every packet of that kind, named by where it came from.
+    fn write_captured(self, root: &Path, corpus: &Path) -> Result<()> {
+        let captures = root.join(CAPTURES);
+        let entries = fs::read_dir(&captures).with_context(|| captures.display().to_string())?;
+        for entry in entries {
+            let path = entry?.path();
+            let capture = fs::read(&path).with_context(|| path.display().to_string())?;
+            let frames = frames(&capture).with_context(|| path.display().to_string())?;
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            for (number, frame) in frames.into_iter().enumerate() {
+                if let Some(seed) = self.part(frame) {
+                    put(corpus, &format!("{stem}-{number}"), seed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of an Ethernet frame that is fed.
+    fn part(self, frame: &[u8]) -> Option<&[u8]> {
+        let (header, packet) = frame.split_at_checked(14)?;
+        match (self, &header[12..]) {
+            (Self::Datagrams, [0x08, 0x00]) if packet.get(9) == Some(&17) => {
+                let header_len = usize::from(packet[0] & 15) * 4;
+                packet.get(header_len + 8..)
+            }
+            (Self::Packets, [0x86, 0xdd]) => Some(packet),
+            _ => None,
+        }
+    }
+}
+
+fn text(root: &Path, path: &str) -> Result<String> {
+    let path = root.join(path);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+fn put(corpus: &Path, name: &str, seed: &[u8]) -> Result<()> {
+    let file = corpus.join(name);
+    fs::write(&file, seed).with_context(|| file.display().to_string())
+}
+
+/// The file with the settings it shows in comments made real.
+fn uncommented(text: &str) -> String {
+    let is_setting = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
+    let lines = text.lines().map(|line| {
+        let setting = line.strip_prefix('#').filter(|rest| is_setting(rest));
+        setting.unwrap_or(line)
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The frames of a capture.
@@ -64,19 +148,6 @@ fn frames(capture: &[u8]) -> Result<Vec<&[u8]>> {
     Ok(frames)
 }
 
-/// The part of an Ethernet frame that is fed.
-fn seed(kind: Kind, frame: &[u8]) -> Option<&[u8]> {
-    let (header, packet) = frame.split_at_checked(14)?;
-    match (kind, &header[12..]) {
-        (Kind::Datagrams, [0x08, 0x00]) if packet.get(9) == Some(&17) => {
-            let header_len = usize::from(packet[0] & 15) * 4;
-            packet.get(header_len + 8..)
-        }
-        (Kind::Packets, [0x86, 0xdd]) => Some(packet),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,9 +160,9 @@ mod tests {
             let capture = fs::read(entry.unwrap().path()).unwrap();
             let frames = frames(&capture).unwrap();
             assert!(!frames.is_empty());
-            let of = |kind| frames.iter().filter(|f| seed(kind, f).is_some()).count();
-            datagrams += of(Kind::Datagrams);
-            packets += of(Kind::Packets);
+            let of = |seeds: Seeds| frames.iter().filter(|f| seeds.part(f).is_some()).count();
+            datagrams += of(Seeds::Datagrams);
+            packets += of(Seeds::Packets);
         }
         assert!(datagrams > 100 && packets > 50, "{datagrams} {packets}");
     }
