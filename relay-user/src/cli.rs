@@ -43,7 +43,8 @@ pub enum Command {
     /// Run what the configuration file has a section for, relay and server, in one process.
     #[command(after_help = EXIT_CODES)]
     Run(BothFlags),
-    /// Check flags, configuration file and this machine for `relay`, binds included; change nothing.
+    /// Check flags, configuration file and this machine for `relay`, and for `server` where the file has a section for it,
+    /// binds included; change nothing.
     #[command(after_help = EXIT_CODES)]
     Check(RelayFlags),
     /// Show what a running relay or server does: addresses, datapath, peers, traffic, every drop reason.

@@ -81,18 +81,35 @@ fn start_log(daemon: &DaemonSettings) -> Result<(), Failed> {
     logging::start(daemon.log, daemon.log_format).map_err(|e| failed(EXIT_FAILED)(&e))
 }
 
+/// What the file has a section for; without one, and with flags alone, the relay.
 fn check(flags: &RelayFlags) -> Result<(), Failed> {
-    let settings = config::settings(flags).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
+    let configuration = failed(EXIT_CONFIGURATION);
     let cannot_start = failed(EXIT_CANNOT_START);
+    let wanted = config::wanted(flags).map_err(|e| configuration(&e))?;
     let snapshot = Snapshot::take().map_err(|e| {
         cannot_start(&format_args!(
             "relay: interfaces: the kernel does not list them: {e}"
         ))
     })?;
-    let (_, plan) =
-        config::check(&settings, &InterfaceInfo::all(&snapshot)).map_err(|e| cannot_start(&e))?;
-    role::foresight::foresee(&settings, &snapshot).map_err(|e| cannot_start(&e))?;
-    print(&plan)
+    let interfaces = InterfaceInfo::all(&snapshot);
+    let (relay, server) = match wanted {
+        Sections::Relay { relay, server } => (relay, server),
+        Sections::Server(alone) => {
+            let plan = config::plan_server(&alone, &interfaces)
+                .and_then(|plan| role::foresee(&alone.daemon, None, &snapshot).map(|()| plan));
+            return print(&plan.map_err(|e| cannot_start(&e.of("server")))?);
+        }
+    };
+    let (_, plan) = config::check(&relay, &interfaces).map_err(|e| cannot_start(&e))?;
+    role::foresee(&relay.daemon, relay.pin_dir.as_deref(), &snapshot)
+        .and_then(|()| role::foresee_tun(&snapshot))
+        .map_err(|e| cannot_start(&e))?;
+    print(&plan)?;
+    if let Some(server) = &server {
+        let plan = config::check_server(server, &interfaces).map_err(|e| cannot_start(&e))?;
+        print(&plan)?;
+    }
+    Ok(())
 }
 
 fn status(flags: &AskFlags) -> Result<(), Failed> {

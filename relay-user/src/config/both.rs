@@ -5,6 +5,7 @@ use std::path::Path;
 use super::file;
 use super::server::{self, ServerDaemonSettings, ServerSettings};
 use super::settings::{self, RelaySettings};
+use crate::cli::RelayFlags;
 use crate::error::StartError;
 
 /// The roles of one process.
@@ -43,6 +44,32 @@ pub fn sections(path: &Path) -> Result<Sections, StartError> {
             "give it one, empty if need be; `shipworm relay` runs a relay without",
         )),
     }
+}
+
+/// What `check` looks at: the roles the file of `flags` has sections for, or the relay of file and flags where it has none.
+///
+/// # Errors
+/// As those of the daemons.
+pub fn wanted(flags: &RelayFlags) -> Result<Sections, StartError> {
+    if let Some(path) = &flags.config {
+        let file = file::sections(path)?;
+        if file.server.is_some() {
+            if file.relay.is_none() {
+                return Ok(Sections::Server(Box::new(server::alone(
+                    file.for_server(),
+                )?)));
+            }
+            let server = server::validate(&file.for_server())?;
+            return Ok(Sections::Relay {
+                relay: Box::new(settings::settings(flags)?),
+                server: Some(server),
+            });
+        }
+    }
+    Ok(Sections::Relay {
+        relay: Box::new(settings::settings(flags)?),
+        server: None,
+    })
 }
 
 #[cfg(test)]

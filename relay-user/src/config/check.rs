@@ -1,14 +1,17 @@
 //! What `shipworm check` does: everything that can be known before a start, changing nothing.
 
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
-use super::{
-    InterfaceInfo, RelaySettings, Resolved, peer_table_bytes, probe_service_port,
-    require_privileges, resolve,
-};
+use teredo::addr::SERVER_PORT;
 use teredo::relay::AccessList;
 
+use super::machine::probe_port;
+use super::{
+    InterfaceInfo, RelaySettings, Resolved, ServerDaemonSettings, ServerSettings, check_ports,
+    find_server, peer_table_bytes, require_privileges, resolve,
+};
 use crate::control;
 use crate::error::StartError;
 
@@ -40,12 +43,67 @@ pub fn check(
 ) -> Result<(Resolved, Plan), StartError> {
     require_privileges(settings.daemon.datapath)?;
     let resolved = resolve(settings, interfaces)?;
-    probe_service_port(resolved.service)?;
+    probe_port("--bind", resolved.service)?;
     control::refuse_if_taken(&settings.daemon.socket)?;
     let forwarding =
         std::fs::read_to_string(Path::new(FORWARDING)).is_ok_and(|value| value.trim() != "0");
     let plan = plan(settings, &resolved, forwarding);
     Ok((resolved, plan))
+}
+
+/// Compares a server that is alone in its process with this machine.
+///
+/// # Errors
+/// The first thing that would keep it from starting.
+pub fn plan_server(
+    settings: &ServerDaemonSettings,
+    interfaces: &[InterfaceInfo],
+) -> Result<Plan, StartError> {
+    let daemon = &settings.daemon;
+    require_privileges(daemon.datapath)?;
+    check_ports(daemon, interfaces)?;
+    let mut plan = check_server(&settings.server, interfaces)?;
+    control::refuse_if_taken(&daemon.socket)?;
+    plan.lines.extend([
+        ("interfaces", daemon.ifaces.join(", ")),
+        ("datapath", daemon.datapath.as_str().to_owned()),
+        (
+            "control socket",
+            format!("{}, free", daemon.socket.display()),
+        ),
+    ]);
+    Ok(plan)
+}
+
+/// Compares a server's addresses with this machine, and binds its ports for a moment.
+///
+/// # Errors
+/// An address that is not here, or a port that is taken.
+pub fn check_server(
+    settings: &ServerSettings,
+    interfaces: &[InterfaceInfo],
+) -> Result<Plan, StartError> {
+    find_server(settings, interfaces)?;
+    for (key, ip) in [
+        ("--primary", settings.primary),
+        ("--secondary", settings.secondary),
+    ] {
+        probe_port(key, SocketAddrV4::new(ip, SERVER_PORT))?;
+    }
+    let asks = match (settings.credentials.len(), settings.require_auth) {
+        (0, _) => "none".to_owned(),
+        (clients, true) => format!("of {clients} clients, required"),
+        (clients, false) => format!("of {clients} clients"),
+    };
+    Ok(Plan {
+        lines: vec![
+            (
+                "server addresses",
+                format!("{}, {}, can be bound", settings.primary, settings.secondary),
+            ),
+            ("credentials", asks),
+        ],
+    })
 }
 
 fn plan(settings: &RelaySettings, resolved: &Resolved, forwarding: bool) -> Plan {

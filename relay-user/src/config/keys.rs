@@ -381,10 +381,16 @@ mod tests {
     }
 
     #[test]
-    fn the_packaged_example_has_every_key_with_its_default() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml");
+    fn the_packaged_examples_have_every_key_with_its_default() {
+        let relay = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml");
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/server.toml");
+        example_has_every_key(relay, KEYS);
+        example_has_every_key(server, SERVER_KEYS);
+    }
+
+    fn example_has_every_key(path: &str, keys: &[Key]) {
         let text = std::fs::read_to_string(path).expect("the example");
-        for key in KEYS {
+        for key in keys {
             let line = text
                 .lines()
                 .find(|line| {

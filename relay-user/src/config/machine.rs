@@ -48,14 +48,14 @@ fn missing_privileges(
     wanted
 }
 
-/// Binds the service port and lets it go again.
+/// Binds the service port that `key` asks for, and lets it go again.
 ///
 /// # Errors
 /// The port is taken (by whom, if it can be known), or the kernel's refusal.
-pub fn probe_service_port(service: SocketAddrV4) -> Result<(), StartError> {
+pub(super) fn probe_port(key: &str, service: SocketAddrV4) -> Result<(), StartError> {
     match UdpSocket::bind(service) {
         Ok(_) => Ok(()),
-        Err(e) => Err(bind_error("--bind", service, &e)),
+        Err(e) => Err(bind_error(key, service, &e)),
     }
 }
 
@@ -67,11 +67,18 @@ pub fn bind_error(key: &str, service: SocketAddrV4, error: &io::Error) -> StartE
                 Some(holder) => format!("UDP port taken by {holder}"),
                 None => "UDP port taken".to_owned(),
             },
-            format!(
-                "stop that, or --bind {}:PORT; `ss -lunp sport = :{}` lists who listens",
-                service.ip(),
-                service.port()
-            ),
+            match key {
+                "--bind" => format!(
+                    "stop that, or --bind {}:PORT; `ss -lunp sport = :{}` lists who listens",
+                    service.ip(),
+                    service.port()
+                ),
+                // Clients know one port of a server.
+                _ => format!(
+                    "stop that; `ss -lunp sport = :{}` lists who listens",
+                    service.port()
+                ),
+            },
         ),
         io::ErrorKind::AddrNotAvailable => (
             "not an address of this machine".to_owned(),
@@ -143,15 +150,15 @@ mod tests {
             std::net::SocketAddr::V6(_) => panic!("bound to IPv4"),
         };
         drop(held);
-        assert_eq!(probe_service_port(service), Ok(()));
-        assert_eq!(probe_service_port(service), Ok(()));
+        assert_eq!(probe_port("--bind", service), Ok(()));
+        assert_eq!(probe_port("--bind", service), Ok(()));
     }
 
     #[test]
     fn a_taken_port_names_its_holder() {
         let held = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = held.local_addr().expect("bound").port();
-        let error = probe_service_port(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+        let error = probe_port("--bind", SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
             .expect_err("taken")
             .to_string();
         let pid = std::process::id();
@@ -166,7 +173,7 @@ mod tests {
     #[test]
     fn an_address_from_elsewhere_is_said_to_be_so() {
         let service = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 77), 3545);
-        let error = probe_service_port(service)
+        let error = probe_port("--bind", service)
             .expect_err("not here")
             .to_string();
         assert!(error.contains("not an address of this machine"), "{error}");

@@ -23,12 +23,12 @@ mod server;
 mod settings;
 mod value;
 
-pub use both::{Sections, sections};
-pub use check::check;
+pub use both::{Sections, sections, wanted};
+pub use check::{check, check_server, plan_server};
 pub use keys::{KEYS, Key, SERVER_KEYS};
-pub use machine::{bind_error, probe_service_port, require_privileges};
+pub use machine::{bind_error, require_privileges};
 pub use resolve::{InterfaceInfo, PortRef, Resolved, check_ports, resolve};
-pub use server::{ServerDaemonSettings, ServerSettings, check_server, server_settings};
+pub use server::{ServerDaemonSettings, ServerSettings, find_server, server_settings};
 pub use settings::{
     Bind, DaemonSettings, DatapathChoice, Level, LogFormat, RelaySettings, peer_table_bytes,
     settings,

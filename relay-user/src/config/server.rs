@@ -141,11 +141,11 @@ pub(super) fn validate(given: &GivenServer) -> Result<ServerSettings, StartError
     })
 }
 
-/// Compares the server's addresses with this machine.
+/// Looks for the server's addresses on this machine.
 ///
 /// # Errors
 /// One is not on any of its interfaces.
-pub fn check_server(
+pub fn find_server(
     settings: &ServerSettings,
     interfaces: &[InterfaceInfo],
 ) -> Result<(), StartError> {
@@ -265,7 +265,7 @@ mod tests {
             ipv4: vec![settings.primary],
             ..InterfaceInfo::default()
         };
-        let text = check_server(&settings, std::slice::from_ref(&here))
+        let text = find_server(&settings, std::slice::from_ref(&here))
             .expect_err("the secondary is missing")
             .to_string();
         assert!(

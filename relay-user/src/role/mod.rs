@@ -2,7 +2,7 @@
 
 mod daemon;
 mod fast_path;
-pub mod foresight;
+mod foresight;
 mod memory;
 pub mod relay;
 mod running;
@@ -12,3 +12,4 @@ mod succession;
 mod workers;
 
 pub use daemon::RunError;
+pub use foresight::{foresee, foresee_tun};

@@ -161,7 +161,7 @@ fn place(
 ) -> Result<Place, StartError> {
     let interfaces = InterfaceInfo::all(snapshot);
     if let Some(server) = server {
-        config::check_server(server, &interfaces)?;
+        config::find_server(server, &interfaces)?;
     }
     if take_over && let Some(place) = succession::take_over(settings, server, &interfaces)? {
         return Ok(place);

@@ -37,7 +37,7 @@ fn start(settings: ServerDaemonSettings) -> Result<Started, StartError> {
     config::require_privileges(daemon.datapath)?;
     let interfaces = InterfaceInfo::all(&snapshot);
     config::check_ports(&daemon, &interfaces)?;
-    config::check_server(&settings, &interfaces)?;
+    config::find_server(&settings, &interfaces)?;
     let server = open(&settings, Vec::new())?;
     let control = control::Server::bind(&daemon.socket)?;
     let wanted = Wanted {
