@@ -1,60 +1,13 @@
 //! The relay asks for no memory to handle a packet, once it has seen traffic like it.
 
+mod counting;
 mod handshakes;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
+use counting::{held, requests};
 use handshakes::Handshakes;
 use teredo::Fate;
-
-thread_local! {
-    /// Requests of this thread alone: the test runner has threads of its own.
-    static REQUESTS: Cell<u64> = const { Cell::new(0) };
-    /// Bytes this thread holds.
-    static HELD: Cell<i64> = const { Cell::new(0) };
-}
-
-fn hold(size: usize, sign: i64) {
-    HELD.set(HELD.get() + sign * i64::try_from(size).unwrap_or(i64::MAX));
-}
-
-/// The system's allocator, counting.
-struct Counting;
-
-// SAFETY: every call is passed on unchanged to the system's allocator; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        REQUESTS.set(REQUESTS.get() + 1);
-        hold(layout.size(), 1);
-        // SAFETY: passed on to the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        hold(layout.size(), -1);
-        // SAFETY: passed on to the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        REQUESTS.set(REQUESTS.get() + 1);
-        hold(layout.size(), -1);
-        hold(size, 1);
-        // SAFETY: passed on to the caller.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn requests(work: impl FnOnce()) -> u64 {
-    let before = REQUESTS.get();
-    work();
-    REQUESTS.get() - before
-}
 
 #[test]
 fn the_counter_sees_what_the_relay_must_not_do() {
@@ -119,14 +72,14 @@ fn a_burst_gives_its_memory_back_when_it_is_over() {
         while shakes.relay.poll().is_some() {}
     };
     handshake(&mut shakes, 1);
-    let small = HELD.get();
+    let small = held();
     handshake(&mut shakes, BURST);
-    let large = HELD.get();
+    let large = held();
     let later = shakes.now + Duration::from_mins(1);
     assert!(shakes.relay.give_back_memory(later));
     assert!(!shakes.relay.give_back_memory(later), "once is enough");
     shakes.now = later;
-    let left = HELD.get() - small;
+    let left = held() - small;
     assert!(
         large - small > 4 << 20,
         "the burst took {} bytes",
