@@ -55,7 +55,11 @@ impl World {
                 ip: Ipv4Addr::new(10, 0, nth, 2),
                 port: rng.u16(2048..),
             };
-            let ip = Ipv4Addr::new(198, 51, 100, nth);
+            // A customer's own box has an address of RFC 6598 outside.
+            let ip = match client.carrier {
+                Some(_) => Ipv4Addr::new(100, 64, 0, nth),
+                None => Ipv4Addr::new(198, 51, 100, nth),
+            };
             let mut nat = Nat::new(
                 client.nat,
                 ip,
@@ -70,9 +74,16 @@ impl World {
             ClientNode {
                 client: Box::new(scripted),
                 nat,
+                carrier: client.carrier,
                 local,
                 wake: None,
             }
+        });
+        let clients = clients.collect();
+        let carriers = plan.carriers.iter().zip(100_u8..).map(|(carrier, nth)| {
+            let ip = Ipv4Addr::new(198, 51, 100, nth);
+            let (hairpin, timeout) = (carrier.hairpin, carrier.nat_timeout);
+            Nat::new(carrier.nat, ip, hairpin, timeout, rng.u64(..))
         });
         let observer = Observer::new(
             plan.relays,
@@ -89,7 +100,8 @@ impl World {
             cut_off: None,
             relays,
             servers: servers.collect(),
-            clients: clients.collect(),
+            clients,
+            carriers: carriers.collect(),
             nearest: (0..plan.hosts).map(|i| i % plan.relays).collect(),
             sent: vec![0; plan.flows.len()],
             moved: 0,

@@ -9,6 +9,7 @@ use teredo::addr::TeredoAddr;
 use super::event::{Event, Happening};
 use super::{World, host_ip};
 use crate::attack;
+use crate::nat::Nat;
 use crate::net::{Output, Weather};
 use crate::packet::{ATTACK, Tag};
 use crate::plan::{CALM_AT, FAULTS_FROM, Fault};
@@ -16,7 +17,11 @@ use crate::plan::{CALM_AT, FAULTS_FROM, Fault};
 impl World {
     pub(super) fn plan_faults(&mut self) {
         for fault in self.plan.faults.clone() {
-            let times = if fault == Fault::Attack { 40 } else { 2 };
+            let times = match fault {
+                Fault::Attack if self.plan.is_flooded() => 2000,
+                Fault::Attack => 40,
+                _ => 2,
+            };
             if matches!(fault, Fault::Loss | Fault::Doubling | Fault::Jitter) {
                 self.happens(FAULTS_FROM, Happening::WeatherBegins);
                 self.happens(CALM_AT, Happening::WeatherEnds);
@@ -75,11 +80,11 @@ impl World {
                 self.cut_off = Some(relay.unwrap_or_else(|| server(i)));
             }
             Happening::Reconnected => self.cut_off = None,
-            Happening::NatReboots(i) => self.clients[i].nat.reboot(),
+            Happening::NatReboots(i) => self.outer_nat(i).reboot(),
             Happening::NatMoves(i) => {
                 self.moved += 1;
                 let ip = Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + self.moved);
-                self.clients[i].nat.move_to(ip);
+                self.outer_nat(i).move_to(ip);
             }
             Happening::RelayRestarts { relay, keeps_table } => {
                 self.relays[relay].node.restart(keeps_table);
@@ -100,11 +105,24 @@ impl World {
                     seq: self.forged,
                 };
                 self.observer.begins(self.now, tag);
-                match attack::forge(&mut self.rng, service, &victims, host_ip(0), tag) {
+                let attack = if self.plan.is_flooded() && self.rng.u8(..4) > 0 {
+                    attack::scan(&mut self.rng, self.servers[0].primary, tag)
+                } else {
+                    attack::forge(&mut self.rng, service, &victims, host_ip(0), tag)
+                };
+                match attack {
                     Output::V4 { from, to, payload } => self.launch_v4(from, to, payload),
                     Output::V6(packet) => self.launch_v6(packet),
                 }
             }
+        }
+    }
+
+    /// Of the NATs in front of client `i`, the one the internet sees.
+    fn outer_nat(&mut self, i: usize) -> &mut Nat {
+        match self.clients[i].carrier {
+            Some(carrier) => &mut self.carriers[carrier],
+            None => &mut self.clients[i].nat,
         }
     }
 }

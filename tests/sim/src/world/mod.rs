@@ -26,6 +26,8 @@ use crate::server::PlainServer;
 struct ClientNode {
     client: Box<dyn TeredoClient>,
     nat: Nat,
+    /// The carrier in front of its NAT.
+    carrier: Option<usize>,
     local: Mapped,
     wake: Option<Instant>,
 }
@@ -61,6 +63,8 @@ pub struct World {
     relays: Vec<RelaySlot>,
     servers: Vec<PlainServer>,
     clients: Vec<ClientNode>,
+    /// NATs of carriers, each in front of some clients' own.
+    carriers: Vec<Nat>,
     /// The relay nearest to each host.
     nearest: Vec<usize>,
     sent: Vec<u32>,
@@ -210,8 +214,7 @@ impl World {
         }
         for (to, payload) in out.datagrams {
             self.observer.sends_to(to.ip);
-            let node = &mut self.clients[i];
-            if let Some(from) = node.nat.outbound(now, node.local, to) {
+            if let Some(from) = self.leaves_nats(i, to) {
                 self.launch_v4(from, to, payload);
             }
         }

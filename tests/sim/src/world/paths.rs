@@ -7,7 +7,7 @@ use teredo::wire::icmp6::{Echo, EchoKind};
 use teredo::wire::ipv6;
 
 use super::event::Event;
-use super::{World, host_ip};
+use super::{ClientNode, World, host_ip};
 use crate::net::{Crossing, Output, delay};
 use crate::packet::{self, Tag};
 use crate::server::{PlainServer, TeredoServer};
@@ -91,18 +91,34 @@ impl World {
             }
             return;
         }
-        let Some(i) = self.clients.iter().position(|node| node.nat.ip() == to.ip) else {
-            return;
-        };
-        if self.clients[i]
-            .nat
-            .inbound(self.now, from, to.port)
-            .is_some()
-        {
+        if let Some(i) = self.enters_nats(from, to) {
             self.client(i, |client, now, out| {
                 client.receive(now, from, payload, out);
             });
         }
+    }
+
+    /// The source a datagram of client `i` to `to` has on the internet.
+    pub(super) fn leaves_nats(&mut self, i: usize, to: Mapped) -> Option<Mapped> {
+        let node = &mut self.clients[i];
+        let from = node.nat.outbound(self.now, node.local, to)?;
+        match node.carrier {
+            Some(carrier) => self.carriers[carrier].outbound(self.now, from, to),
+            None => Some(from),
+        }
+    }
+
+    /// The client a datagram from `from` to `to` gets through to.
+    fn enters_nats(&self, from: Mapped, to: Mapped) -> Option<usize> {
+        let carrier = self.carriers.iter().position(|nat| nat.ip() == to.ip);
+        let to = match carrier {
+            Some(carrier) => self.carriers[carrier].inbound(self.now, from, to.port)?,
+            None => to,
+        };
+        let is_there = |node: &ClientNode| node.carrier == carrier && node.nat.ip() == to.ip;
+        let i = self.clients.iter().position(is_there)?;
+        let local = self.clients[i].nat.inbound(self.now, from, to.port)?;
+        (local == self.clients[i].local).then_some(i)
     }
 
     pub(super) fn v6_arrives(&mut self, packet: &[u8]) {
