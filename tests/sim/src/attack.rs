@@ -34,6 +34,18 @@ const ATTACKER_V4: Mapped = Mapped {
 };
 const ATTACKER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 1);
 
+/// A native packet for a client of `server` nobody has, from one of many networks: what uses up rates and fills tables.
+pub fn scan(rng: &mut fastrand::Rng, server: Ipv4Addr, tag: Tag) -> Output {
+    let network = rng.u16(..);
+    let source = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, network, 0, 0, 0, 1);
+    let mapped = Mapped {
+        ip: Ipv4Addr::new(198, 51, 100, rng.u8(210..250)),
+        port: rng.u16(1..),
+    };
+    let nobody = TeredoAddr::new(ServerV4(server), 0, mapped);
+    Output::V6(packet::build(source.octets(), nobody.octets(), tag))
+}
+
 /// One forged packet for the relay at `service`: in the name of one of `victims`, towards `host`, or native towards addresses
 /// that aim at others. What carries `tag` must reach nobody.
 pub fn forge(

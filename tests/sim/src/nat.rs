@@ -58,6 +58,17 @@ impl NatKind {
         Self::AddressSymmetric,
     ];
 
+    /// Those a carrier has, which does nothing its customers' machines ask for.
+    pub const CARRIERS: [Self; 7] = [
+        Self::Cone,
+        Self::AddressRestricted,
+        Self::PortRestricted,
+        Self::PortPreservingSymmetric,
+        Self::SequentialSymmetric,
+        Self::PortSymmetric,
+        Self::AddressSymmetric,
+    ];
+
     /// On what a mapping depends.
     pub const fn mapping(self) -> Depends {
         match self {

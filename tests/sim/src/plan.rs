@@ -66,6 +66,19 @@ pub struct ClientPlan {
     pub nat_timeout: Duration,
     /// Whether the NAT hairpins.
     pub hairpin: bool,
+    /// The carrier whose NAT stands in front of it, if there is one.
+    pub carrier: Option<usize>,
+}
+
+/// A carrier's NAT, which its customers share.
+#[derive(Clone, Copy, Debug)]
+pub struct CarrierPlan {
+    /// Kind of NAT.
+    pub nat: NatKind,
+    /// How long it remembers.
+    pub nat_timeout: Duration,
+    /// Whether it hairpins.
+    pub hairpin: bool,
 }
 
 /// Where a flow begins or ends.
@@ -103,6 +116,8 @@ pub struct Plan {
     pub hosts: usize,
     /// Clients.
     pub clients: Vec<ClientPlan>,
+    /// Carriers.
+    pub carriers: Vec<CarrierPlan>,
     /// Flows.
     pub flows: Vec<FlowPlan>,
     /// What goes wrong between [`FAULTS_FROM`] and [`CALM_AT`].
@@ -138,17 +153,19 @@ impl Plan {
         let relays = rng.usize(1..=3);
         let servers = rng.usize(1..=2);
         let hosts = rng.usize(1..=2);
-        let clients: Vec<ClientPlan> = (0..rng.usize(1..=4))
+        let mut clients: Vec<ClientPlan> = (0..rng.usize(1..=4))
             .map(|_| ClientPlan {
                 nat: NatKind::ALL[rng.usize(..NatKind::ALL.len())],
                 server: rng.usize(..servers),
                 repeats_nonces: rng.bool(),
                 nat_timeout: Duration::from_secs(rng.u64(45..=300)),
                 hairpin: rng.bool(),
+                carrier: None,
             })
             .collect();
+        let carriers = customers(&mut rng, &mut clients);
         let flows = (0..rng.usize(1..=4))
-            .map(|_| flow(&mut rng, hosts, &clients))
+            .map(|_| flow(&mut rng, hosts, &clients, &carriers))
             .collect();
         let is_calm = rng.u8(..4) == 0;
         let faults = Fault::ALL
@@ -161,9 +178,10 @@ impl Plan {
             servers,
             hosts,
             clients,
+            carriers,
             flows,
             faults,
-            limits: Limits::default(),
+            limits: limits(&mut rng),
             table: 4096,
             prints: false,
         }
@@ -179,8 +197,17 @@ impl Plan {
         !self.faults.iter().any(|fault| fault.disrupts())
     }
 
-    /// From when on every packet must arrive exactly once and in order.
+    /// Whether attackers use up the limits, so that others meet them.
+    pub fn is_flooded(&self) -> bool {
+        self.has(Fault::Attack) && self.limits.new_peers_per_s < Limits::default().new_peers_per_s
+    }
+
+    /// From when on every packet must arrive exactly once and in order. Never where attackers use up the limits: new
+    /// peers of others are refused as well.
     pub fn strict_from(&self) -> Instant {
+        if self.is_flooded() {
+            return Instant::from_nanos(u64::MAX);
+        }
         let from = if self.is_calm() {
             Duration::ZERO
         } else {
@@ -223,12 +250,52 @@ impl Plan {
     }
 }
 
-fn flow(rng: &mut fastrand::Rng, hosts: usize, clients: &[ClientPlan]) -> FlowPlan {
+/// One world in three has a carrier, or two, and half of its clients are customers.
+fn customers(rng: &mut fastrand::Rng, clients: &mut [ClientPlan]) -> Vec<CarrierPlan> {
+    let count = if rng.u8(..3) == 0 {
+        rng.usize(1..=2)
+    } else {
+        0
+    };
+    let carriers = (0..count).map(|_| CarrierPlan {
+        nat: NatKind::CARRIERS[rng.usize(..NatKind::CARRIERS.len())],
+        nat_timeout: Duration::from_secs(rng.u64(45..=300)),
+        hairpin: rng.bool(),
+    });
+    let carriers: Vec<CarrierPlan> = carriers.collect();
+    for client in clients {
+        client.carrier = (count > 0 && rng.bool()).then(|| rng.usize(..count));
+    }
+    carriers
+}
+
+/// In one world of four the limits are so small that attackers reach them, and honest traffic alone does not.
+fn limits(rng: &mut fastrand::Rng) -> Limits {
+    if rng.u8(..4) > 0 {
+        return Limits::default();
+    }
+    Limits {
+        pending_peers: rng.usize(48..=96),
+        new_peers_per_s: rng.u32(2..=8),
+        new_peers_burst: rng.u32(48..=64),
+        server_bubbles_per_s: rng.u32(4..=8),
+        server_bubbles_burst: rng.u32(48..=64),
+        unanswered_per_source_prefix: rng.u32(48..=64),
+        queue_bytes_total: rng.usize(32 << 10..=64 << 10),
+        ..Limits::default()
+    }
+}
+
+fn flow(
+    rng: &mut fastrand::Rng,
+    hosts: usize,
+    clients: &[ClientPlan],
+    carriers: &[CarrierPlan],
+) -> FlowPlan {
     let client = rng.usize(..clients.len());
     let host = End::Host(rng.usize(..hosts));
-    let is_open = |nat: NatKind| nat.mapping() == Depends::Nothing && !nat.has_upnp();
     let other = rng.usize(..clients.len());
-    let can_pair = other != client && is_open(clients[client].nat) && is_open(clients[other].nat);
+    let can_pair = other != client && can_pair(&clients[client], &clients[other], carriers);
     let (from, to) = match rng.u8(..3) {
         0 if can_pair => (End::Client(client), End::Client(other)),
         0 | 1 => (host, End::Client(client)),
@@ -240,4 +307,16 @@ fn flow(rng: &mut fastrand::Rng, hosts: usize, clients: &[ClientPlan]) -> FlowPl
         start: Duration::from_millis(rng.u64(3_000..6_000)),
         pause: Duration::from_secs(rng.u64(0..80)),
     }
+}
+
+/// Whether two clients find each other by RFC 4380 alone: every box in front of them maps all remotes alike, and one they
+/// share lets its own address in.
+fn can_pair(one: &ClientPlan, other: &ClientPlan, carriers: &[CarrierPlan]) -> bool {
+    let is_open = |nat: NatKind| nat.mapping() == Depends::Nothing && !nat.has_upnp();
+    let carrier = |client: &ClientPlan| client.carrier.and_then(|i| carriers.get(i));
+    let are_open = [one, other].into_iter().all(|client| {
+        is_open(client.nat) && carrier(client).is_none_or(|carrier| is_open(carrier.nat))
+    });
+    let meet = one.carrier != other.carrier || carrier(one).is_none_or(|carrier| carrier.hairpin);
+    are_open && meet
 }

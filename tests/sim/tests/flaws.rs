@@ -6,9 +6,10 @@ use shipworm_sim::flaw::{Flaw, Flawed};
 use shipworm_sim::plan::{Fault, Plan};
 use shipworm_sim::relay::{RelayNode, Setup, Shipworm};
 use shipworm_sim::world::World;
+use teredo::relay::Limits;
 
 /// Seeds tried until the mistake shows.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 240;
 
 fn violations(plan: &Plan, flaw: Flaw) -> Vec<Violation> {
     let relay = move |setup: Setup| -> Box<dyn RelayNode> {
@@ -87,6 +88,32 @@ fn a_flood_of_bubbles_at_a_server_is_seen() {
         v,
         Violation::NewPeerRate
     )));
+}
+
+/// Plans with small limits, and attackers who reach them, against a relay with the usual ones.
+#[test]
+fn a_relay_that_keeps_none_of_the_small_limits_of_a_plan_is_seen() {
+    let careless = |setup: Setup| -> Box<dyn RelayNode> {
+        let limits = Limits::default();
+        Box::new(Shipworm::new(Setup { limits, ..setup }))
+    };
+    let flooded: Vec<Plan> = (0..400)
+        .map(Plan::from_seed)
+        .filter(Plan::is_flooded)
+        .collect();
+    let found = |is_it: fn(&Violation) -> bool| {
+        let mut plans = flooded.iter();
+        plans.any(|plan| {
+            World::new(plan, &careless)
+                .run()
+                .violations
+                .iter()
+                .any(is_it)
+        })
+    };
+    assert!(found(|v| matches!(v, Violation::NewPeerRate)));
+    assert!(found(|v| matches!(v, Violation::ServerRate(_))));
+    assert!(found(|v| matches!(v, Violation::Unbounded(_))));
 }
 
 #[test]

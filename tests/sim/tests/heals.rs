@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use shipworm_sim::explore::run;
 use shipworm_sim::nat::{Depends, NatKind};
-use shipworm_sim::plan::{CALM_AT, ClientPlan, End, Fault, FlowPlan, Plan};
+use shipworm_sim::plan::{CALM_AT, CarrierPlan, ClientPlan, End, Fault, FlowPlan, Plan};
+use teredo::relay::Limits;
 
 const fn behind(nat: NatKind, repeats_nonces: bool) -> ClientPlan {
     ClientPlan {
@@ -13,6 +14,7 @@ const fn behind(nat: NatKind, repeats_nonces: bool) -> ClientPlan {
         repeats_nonces,
         nat_timeout: Duration::from_mins(1),
         hairpin: false,
+        carrier: None,
     }
 }
 
@@ -25,6 +27,8 @@ fn plan(seed: u64, clients: Vec<ClientPlan>, flows: &[(End, End)], faults: &[Fau
     };
     Plan {
         clients,
+        carriers: Vec::new(),
+        limits: Limits::default(),
         flows: flows.iter().map(flow).collect(),
         faults: faults.to_vec(),
         relays: 2,
@@ -53,6 +57,55 @@ fn a_client_behind_any_nat_talks_through_a_relay_whoever_begins() {
     }
 }
 
+fn carrier(nat: NatKind, hairpin: bool) -> CarrierPlan {
+    CarrierPlan {
+        nat,
+        hairpin,
+        nat_timeout: Duration::from_mins(1),
+    }
+}
+
+/// The same, as seen from a relay, for the two boxes behave as one: the more cautious of both.
+#[test]
+fn a_client_behind_any_two_nats_talks_through_a_relay_whoever_begins() {
+    for own in NatKind::ALL {
+        for of_carrier in NatKind::CARRIERS {
+            for flows in [&BOTH_WAYS[..1], &BOTH_WAYS[1..]] {
+                let customer = ClientPlan {
+                    carrier: Some(0),
+                    ..behind(own, false)
+                };
+                let mut plan = plan(1, vec![customer], flows, &[]);
+                plan.carriers = vec![carrier(of_carrier, false)];
+                let outcome = run(&plan);
+                assert_eq!(outcome.violations, [], "{own:?} {of_carrier:?} {flows:?}");
+                assert_eq!(outcome.figures.sent, outcome.figures.received);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_customers_of_a_carrier_talk_where_its_nat_hairpins_and_only_there() {
+    for hairpin in [false, true] {
+        let customer = ClientPlan {
+            carrier: Some(0),
+            ..behind(NatKind::PortRestricted, false)
+        };
+        let flow = [(End::Client(0), End::Client(1))];
+        let mut plan = plan(1, vec![customer, customer], &flow, &[]);
+        plan.carriers = vec![carrier(NatKind::PortRestricted, hairpin)];
+        let outcome = run(&plan);
+        assert_eq!(
+            outcome.violations.is_empty(),
+            hairpin,
+            "{:?}",
+            outcome.violations
+        );
+        assert_eq!(outcome.figures.received > 0, hairpin);
+    }
+}
+
 /// PROTOCOL 5.10: what RFC 4380 alone gives between clients. Packets to a client behind a symmetric NAT find no way.
 #[test]
 fn two_clients_talk_when_both_map_every_remote_alike() {
@@ -73,11 +126,17 @@ fn two_clients_talk_when_both_map_every_remote_alike() {
     }
 }
 
+/// Every second client is a carrier's customer, whose NAT fails then.
 fn worst(fault: Fault) -> Duration {
     let outcomes = (0..60).map(|seed| {
         let nat = NatKind::ALL[usize::try_from(seed).unwrap() % NatKind::ALL.len()];
-        let clients = vec![behind(nat, seed % 2 == 0)];
-        let outcome = run(&plan(seed, clients, &BOTH_WAYS, &[fault]));
+        let client = ClientPlan {
+            carrier: (seed % 4 < 2).then_some(0),
+            ..behind(nat, seed % 2 == 0)
+        };
+        let mut plan = plan(seed, vec![client], &BOTH_WAYS, &[fault]);
+        plan.carriers = vec![carrier(NatKind::PortRestricted, false)];
+        let outcome = run(&plan);
         assert_eq!(outcome.violations, [], "seed {seed} {fault:?}");
         outcome.figures.healed_after
     });
