@@ -1,12 +1,13 @@
-//! `docs/protocol.md` lists every rule of relay and server, and what it names exists.
+//! `docs/protocol.md` lists every rule of the relay, and what it names exists.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rules by the letter they begin with: the last one, and the numbers they skip.
-const RULES: [(char, u32, std::ops::RangeInclusive<u32>); 2] =
-    [('R', 57, 6..=9), ('S', 23, 19..=19)];
+const LAST_RULE: u32 = 57;
+
+/// Numbers the rules skip.
+const UNUSED: std::ops::RangeInclusive<u32> = 6..=9;
 
 /// The packages tests may live in.
 const PACKAGES: [&str; 5] = [
@@ -31,18 +32,17 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Place and tests of each rule.
-fn rows() -> BTreeMap<(char, u32), (String, String)> {
+fn rows(document: &str) -> BTreeMap<u32, (String, String)> {
     let mut rows = BTreeMap::new();
-    for line in read(&root().join("docs/protocol.md")).lines() {
+    for line in document.lines() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         if let [_, rule, _, place, tests, _] = cells[..]
-            && let Some((letter @ ("R" | "S"), number)) = rule.split_once('-')
+            && let Some(number) = rule.strip_prefix("R-")
         {
             let number = number
                 .parse()
                 .unwrap_or_else(|_| panic!("not a rule: {rule}"));
-            let letter = letter.chars().next().unwrap_or_default();
-            let twice = rows.insert((letter, number), (place.to_owned(), tests.to_owned()));
+            let twice = rows.insert(number, (place.to_owned(), tests.to_owned()));
             assert!(twice.is_none(), "{rule} is listed twice");
         }
     }
@@ -67,25 +67,22 @@ fn sources(directory: &Path, found: &mut String) {
 }
 
 #[test]
-fn every_rule_is_listed_with_a_place() {
-    let rows = rows();
-    for (letter, last, unused) in RULES {
-        for rule in 1..=last {
-            let place = rows.get(&(letter, rule)).map(|(place, _)| place);
-            assert_eq!(
-                place.is_none_or(String::is_empty),
-                unused.contains(&rule),
-                "{letter}-{rule}"
-            );
-        }
-        let listed = rows.keys().filter(|(of, _)| *of == letter);
-        assert_eq!(listed.max(), Some(&(letter, last)));
+fn every_rule_of_the_relay_is_listed_with_a_place() {
+    let rows = rows(&read(&root().join("docs/protocol.md")));
+    for rule in 1..=LAST_RULE {
+        let place = rows.get(&rule).map(|(place, _)| place);
+        assert_eq!(
+            place.is_none_or(String::is_empty),
+            UNUSED.contains(&rule),
+            "R-{rule}"
+        );
     }
+    assert_eq!(rows.keys().max(), Some(&LAST_RULE));
 }
 
 #[test]
 fn every_place_the_list_names_is_there() {
-    for ((letter, rule), (place, _)) in rows() {
+    for (rule, (place, _)) in rows(&read(&root().join("docs/protocol.md"))) {
         let mut source = None;
         for name in quoted(&place) {
             if name.contains('/') {
@@ -93,10 +90,10 @@ fn every_place_the_list_names_is_there() {
             } else {
                 let source = source
                     .as_ref()
-                    .unwrap_or_else(|| panic!("{letter}-{rule}: {name} of which file?"));
+                    .unwrap_or_else(|| panic!("R-{rule}: {name} of which file?"));
                 assert!(
                     source.contains(&format!("fn {name}")),
-                    "{letter}-{rule}: no function {name}"
+                    "R-{rule}: no function {name}"
                 );
             }
         }
@@ -111,16 +108,16 @@ fn every_test_the_list_names_is_there_and_the_machine_has_one_for_each_rule() {
             sources(&root().join(package).join(part), &mut all);
         }
     }
-    for ((letter, rule), (place, tests)) in rows() {
+    for (rule, (place, tests)) in rows(&read(&root().join("docs/protocol.md"))) {
         let elsewhere = !place.starts_with('`');
         assert!(
             elsewhere || quoted(&tests).next().is_some(),
-            "{letter}-{rule} has no test"
+            "R-{rule} has no test"
         );
         for name in quoted(&tests) {
             assert!(
                 all.contains(&format!("fn {name}(")),
-                "{letter}-{rule}: no test {name}"
+                "R-{rule}: no test {name}"
             );
         }
     }
