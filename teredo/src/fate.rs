@@ -158,6 +158,8 @@ fates! {
     TargetRateExceeded,
     /// Echoes to native IPv6 are due faster than the limit (S-17).
     NativeRateExceeded,
+    /// More bytes behind the packet than trailers need: a server carries no data (S-16, S-18).
+    TrailersTooLong,
 }
 
 #[cfg(test)]
