@@ -27,10 +27,7 @@ impl Macs {
     #[inline(always)]
     pub(crate) fn swapped(self) -> Self {
         let (first, last) = (self.0, u64::from(self.1));
-        Self(
-            first >> 48 | last << 16 | first << 48,
-            (first >> 16) as u32,
-        )
+        Self(first >> 48 | last << 16 | first << 48, (first >> 16) as u32)
     }
 }
 
@@ -118,6 +115,15 @@ impl Frame {
         // SAFETY: the bytes were just found inside the packet, `T` takes any bytes at any
         // alignment, and nothing writes to them while `self` is borrowed.
         Some(unsafe { &*(start as *const T) })
+    }
+
+    /// The number at `offset`, loaded here. What was found out about an earlier load is nothing to the verifier then, which
+    /// would otherwise follow each way to that knowledge apart.
+    #[inline(always)]
+    pub(crate) fn load(&self, offset: usize) -> Option<u32> {
+        let place: &Wire<u32> = self.at(offset)?;
+        // SAFETY: a reference, which holds at any alignment.
+        Some(unsafe { core::ptr::read_volatile(place) }.0)
     }
 
     /// Like [`at`](Self::at), to write.

@@ -1,8 +1,8 @@
 //! Routes that were asked for lately: two small caches of each CPU's own, by destination. The one to native hosts, the other to
 //! those a server sends to, who come and go faster.
 
-use relay_common::{KeptRoute, MappedWord};
 use relay_common::maps::MAX_KEPT_ROUTES;
+use relay_common::{KeptRoute, MappedWord};
 
 use crate::config;
 use crate::maps::KEPT_ROUTES;
