@@ -224,14 +224,14 @@ impl Trial<'_> {
             ));
         }
         let action = match kind {
-            Kind::Forwarded => output::check(step.port, &self.rules, partial, &self.fast.out)?,
+            Kind::Forwarded => output::check(step.port, &self.rules, partial, self.fast.out())?,
             Kind::Passed | Kind::Punted => crate::rig::action::PASS,
             Kind::Dropped | Kind::Consumed => crate::rig::action::DROP,
         };
         if ran.action != action {
             return Err(format!("{name} with action {}, not {action}", ran.action));
         }
-        if kind != Kind::Forwarded && self.fast.out != frame {
+        if kind != Kind::Forwarded && self.fast.out() != frame {
             return Err(format!("{name}, and the frame has changed"));
         }
         self.check_probes(ran, partial, frame, now_ns)

@@ -11,10 +11,10 @@ use crate::reference::link;
 use crate::rig::PORT_MAC;
 
 /// When a frame was captured, and the frame.
-type Captured = (u64, Vec<u8>);
+pub(crate) type Captured = (u64, Vec<u8>);
 
 /// Names of all captures.
-fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let files = fs::read_dir(folder()).expect("the folder of captures");
     let mut names: Vec<_> = files
         .map(|file| file.expect("a capture").file_name())
@@ -29,7 +29,7 @@ fn folder() -> PathBuf {
 }
 
 /// The frames of a classic little-endian pcap file of Ethernet.
-fn frames(name: &str) -> Vec<Captured> {
+pub(crate) fn frames(name: &str) -> Vec<Captured> {
     let file = fs::read(folder().join(format!("{name}.pcap"))).expect("a capture can be read");
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes"));
     assert_eq!((word(0), word(20)), (0xa1b2_c3d4, 1), "{name}: Ethernet");

@@ -6,6 +6,7 @@ use relay_common::{PeerEntry, PeerKey, Reason, Ticks};
 use teredo::addr::{Mapped, TeredoAddr};
 
 use crate::case::{Policy, Port, Program, Rules, TICK_NS};
+use crate::counted::Counted;
 use crate::random::Random;
 use crate::reference::Entry;
 use crate::rig::{Rig, Settings};
@@ -13,7 +14,7 @@ use crate::rig::{Rig, Settings};
 /// Other peers in the table.
 const BYSTANDERS: u64 = 400;
 
-/// What the program did with one frame. The frame afterwards is [`Fast::out`].
+/// What the program did with one frame. The frame afterwards is what [`Fast::out`] gives.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) action: u32,
@@ -24,11 +25,7 @@ pub(crate) struct Ran {
 
 /// A loaded program.
 pub(crate) struct Fast {
-    rig: Rig,
-    /// Packets counted so far, by reason.
-    counted: Vec<u64>,
-    /// The frame as it came out.
-    pub(crate) out: Vec<u8>,
+    counted: Counted,
 }
 
 impl Fast {
@@ -48,14 +45,17 @@ impl Fast {
             rig.keep_plain_hops();
         }
         let mut fast = Self {
-            rig,
-            counted: vec![0; Reason::COUNT],
-            out: Vec::new(),
+            counted: Counted::new(rig),
         };
         for (peer, entry) in bystanders() {
             fast.trust(peer, entry);
         }
         fast
+    }
+
+    /// The last frame as it came out.
+    pub(crate) fn out(&self) -> &[u8] {
+        &self.counted.out
     }
 
     /// Puts a peer into the table, or changes its entry.
@@ -66,18 +66,18 @@ impl Fast {
         };
         let heard = u32::try_from(entry.heard_ns / TICK_NS).expect("a tick");
         let entry = PeerEntry::new(mapped, Ticks(heard));
-        let peers = self.rig.peers();
+        let peers = self.counted.rig.peers();
         peers.insert(key(peer), entry).expect("the table has room");
     }
 
     /// Takes a peer out of the table.
     pub(crate) fn forget(&mut self, peer: [u8; 16]) {
-        self.rig.peers().remove(key(peer));
+        self.counted.rig.peers().remove(key(peer));
     }
 
     /// Where the table says a peer is, and the tick it was heard at.
     pub(crate) fn entry(&mut self, peer: [u8; 16]) -> Option<((u32, u16), u64)> {
-        let entry = self.rig.peers().get(key(peer))?;
+        let entry = self.counted.rig.peers().get(key(peer))?;
         let mapped = entry.mapped();
         Some(((mapped.ip.into(), mapped.port), u64::from(entry.last_rx.0)))
     }
@@ -91,23 +91,12 @@ impl Fast {
         may_probe: bool,
     ) -> Ran {
         let ifindex = match port {
-            Port::Wan => self.rig.wan,
-            Port::Lan => self.rig.lan,
+            Port::Wan => self.counted.rig.wan,
+            Port::Lan => self.counted.rig.lan,
         };
-        let action = self.rig.run_into(ifindex, frame, &mut self.out);
-        let likely = guesses.iter().filter_map(|name| named(name));
-        let reason = likely
-            .chain(Reason::ALL.iter().copied())
-            .find(|reason| {
-                let packets = self.rig.count_of(*reason).packets;
-                let seen = &mut self.counted[*reason as usize];
-                let is_it = packets == *seen + 1;
-                *seen = packets;
-                is_it
-            })
-            .expect("a reason was counted");
+        let (action, reason) = self.counted.run(ifindex, frame, guesses);
         let probes = if may_probe {
-            self.rig.probes()
+            self.counted.rig.probes()
         } else {
             Vec::new()
         };
@@ -126,18 +115,13 @@ impl Fast {
     /// # Panics
     /// If the counters are not the packets sent, or a bystander was touched.
     pub(crate) fn settle(&mut self) {
-        let counters = self.rig.counters();
-        let counted: u64 = counters.iter().map(|counter| counter.packets).sum();
+        self.counted.settle();
         assert_eq!(
-            counted, self.rig.sent,
-            "counters add up to the packets seen"
+            self.counted.rig.probes(),
+            [],
+            "probes nobody should ask for"
         );
-        for (reason, counter) in Reason::ALL.iter().zip(&counters) {
-            let seen = self.counted[*reason as usize];
-            assert_eq!(counter.packets, seen, "{reason:?} was counted unseen");
-        }
-        assert_eq!(self.rig.probes(), [], "probes nobody should ask for");
-        assert_eq!(self.rig.peers().len() as u64, BYSTANDERS);
+        assert_eq!(self.counted.rig.peers().len() as u64, BYSTANDERS);
         for (peer, entry) in bystanders() {
             let should = (entry.mapped, entry.heard_ns / TICK_NS);
             let is = self.entry(peer).map(|is| is.0);
@@ -149,13 +133,6 @@ impl Fast {
 fn key(peer: [u8; 16]) -> PeerKey {
     let address = TeredoAddr::from_octets(&peer).expect("peers are in 2001::/32");
     PeerKey::from(&address)
-}
-
-fn named(name: &str) -> Option<Reason> {
-    Reason::ALL
-        .iter()
-        .copied()
-        .find(|reason| reason.as_str() == name)
 }
 
 /// Peers of a server no case uses. A fifth has a learned mapping.

@@ -1,17 +1,20 @@
-//! Cases the three once disagreed about: `tests/fixtures/oracle/*.json`.
+//! Cases the three once disagreed about: `tests/fixtures/oracle/*.json`, those of the server in a folder of it.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::case::Case;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/oracle")
-}
+/// Fixtures of the relay.
+pub(crate) const RELAY: &str = "fixtures/oracle";
+/// Fixtures of the server.
+pub(crate) const SERVER: &str = "fixtures/oracle/server";
 
-/// All of them, by name.
-pub(crate) fn all() -> Vec<(String, Case)> {
-    let files = fs::read_dir(folder()).expect("the folder of fixtures");
+/// All of `folder`, by name.
+pub(crate) fn all<C: DeserializeOwned>(folder: &str) -> Vec<(String, C)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = fs::read_dir(folder).expect("the folder of fixtures");
     let mut cases: Vec<_> = files
         .map(|file| file.expect("a fixture").path())
         .filter(|path| path.extension().is_some_and(|is| is == "json"))
@@ -34,6 +37,6 @@ pub(crate) fn all() -> Vec<(String, Case)> {
 }
 
 /// The case as a fixture.
-pub(crate) fn text(case: &Case) -> String {
+pub(crate) fn text(case: &impl Serialize) -> String {
     serde_json::to_string_pretty(case).expect("a case is plain data")
 }

@@ -3,18 +3,18 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use crate::case::{Answer, Case, POLICIES, Patch, Peer, Policy, Port, Program, Rules, Step};
-use crate::mutate::mutate;
-use crate::packets::{frame, ipv6, udp4};
+use crate::mutate::{Odd, mutate};
+use crate::packets::{frame, headers, ipv6, trailers, udp4};
 use crate::random::Random;
 
 /// Where clients' NATs may be under every policy.
-const GLOBAL: [u32; 4] = [0x5db8_d822, 0x0808_0808, 0x0101_0101, 0x5db8_d823];
+pub(crate) const GLOBAL: [u32; 4] = [0x5db8_d822, 0x0808_0808, 0x0101_0101, 0x5db8_d823];
 /// 198.51.100.x: by what the route says. Opened by all policies but one.
-const LAB_HOSTS: [u32; 16] = [
+pub(crate) const LAB_HOSTS: [u32; 16] = [
     7, 7, 7, 7, 8, 65, 97, 129, 145, 161, 177, 193, 193, 209, 225, 241,
 ];
 /// Addresses nothing may be sent to, at least not by every relay.
-const FORBIDDEN: [u32; 16] = [
+pub(crate) const FORBIDDEN: [u32; 16] = [
     0x0a00_0001,
     0xc0a8_0101,
     0xe000_00fd,
@@ -41,9 +41,9 @@ const HOSTS: [u16; 14] = [
 ];
 
 /// Who takes part in a case.
-pub(crate) struct Cast<'a> {
-    pub(crate) random: &'a mut Random,
-    pub(crate) rules: Rules,
+struct Cast<'a> {
+    random: &'a mut Random,
+    rules: Rules,
     policy: Policy,
     peers: Vec<Peer>,
     /// A client the relay has not heard of.
@@ -158,50 +158,6 @@ impl Cast<'_> {
         }
     }
 
-    /// An address some rule has something against, or not.
-    pub(crate) fn odd_address(&mut self) -> [u8; 16] {
-        let tail = self.random.bytes(16);
-        let with = |front: &[u8]| -> [u8; 16] {
-            let mut address: [u8; 16] = tail[..].try_into().expect("16 bytes");
-            address[..front.len()].copy_from_slice(front);
-            address
-        };
-        let ip = match self.random.below(3) {
-            0 => self.nat(),
-            _ => self.random.pick(&FORBIDDEN),
-        };
-        let [a, b, c, d] = ip.to_be_bytes();
-        let server = self.random.pick(&SERVERS);
-        let isatap = |front: [u8; 8], u: u8| -> [u8; 16] {
-            [&front[..], &[u, 0, 0x5e, 0xfe, a, b, c, d]]
-                .concat()
-                .try_into()
-                .expect("16 bytes")
-        };
-        match self.random.below(20) {
-            0 => [0; 16],
-            1 => Ipv6Addr::LOCALHOST.octets(),
-            2 => with(&[0xff, 2]),
-            3 => with(&[0xfe, 0x80]),
-            4 => with(&[0xfe, 0xbf]),
-            5 => with(&[0xfe, 0xc0]),
-            6 => Ipv4Addr::from(ip).to_ipv6_mapped().octets(),
-            7 => Ipv6Addr::from_bits(ip.into()).octets(),
-            8 => with(&[0x20, 0x02, a, b, c, d]),
-            9 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 0),
-            10 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 2),
-            11 => isatap([0xfc, 0, 0, 0, 0, 0, 0, 9], 2),
-            12 => with(&[0x20, 0x01, 0, 0]),
-            13 => with(&[0x20, 0x01, 0, 1]),
-            14 => teredo(server, self.random.word(), (ip, self.random.word())),
-            15 => teredo(ip, self.random.word(), self.mapping()),
-            16 => teredo(server, self.random.word(), (self.nat(), 0)),
-            17 => with(&[0xfd]),
-            18 => with(&[0x40]),
-            _ => self.somebody().0,
-        }
-    }
-
     fn inner(&mut self, ends: ([u8; 16], [u8; 16])) -> Vec<u8> {
         let first = match self.random.below(3) {
             0 => [0x60, 0, 0, 0],
@@ -248,51 +204,6 @@ impl Cast<'_> {
         ipv6(ends, [0x60, 0, 0, 0], 59, hop_limit, &[])
     }
 
-    /// What stands in front of the packet of a client.
-    fn headers(&mut self) -> Vec<u8> {
-        let mut headers = Vec::new();
-        for _ in 0..self.random.below(16).saturating_sub(13) {
-            if self.random.one_in(2) {
-                let lens = [self.random.below(5), self.random.below(5)];
-                headers.extend(
-                    [0, 1]
-                        .into_iter()
-                        .chain(lens.map(|len| len.to_le_bytes()[0])),
-                );
-                headers.extend(self.random.bytes(9 + lens[0] + lens[1]));
-            } else {
-                headers.extend([0, 0]);
-                headers.extend(self.random.bytes(6));
-            }
-        }
-        headers
-    }
-
-    /// What stands behind it.
-    fn trailers(&mut self) -> Vec<u8> {
-        let mut trailers = Vec::new();
-        for _ in 0..self.random.below(12).saturating_sub(8) {
-            let kind = self
-                .random
-                .pick(&[1, 1, 2, 3, 3, 4, 4, 5, 0x42, 0x7f, 0x80, 0]);
-            let len = match kind {
-                1 | 4 => 4,
-                3 => self.random.pick(&[8, 14, 20, 26, 9, 2, 32]),
-                _ => self.random.below(5),
-            };
-            let mut value = self.random.bytes(len);
-            if let (4, Some(discovery)) = (kind, value.first_mut()) {
-                *discovery = self.random.pick(&[0, 0, 1, 2]);
-            }
-            trailers.extend([kind, len.to_le_bytes()[0]]);
-            trailers.extend(value);
-        }
-        if self.random.one_in(16) {
-            trailers.truncate(trailers.len().saturating_sub(1));
-        }
-        trailers
-    }
-
     fn step(&mut self) -> Step {
         let (client, mapped) = self.somebody();
         let host = self.host();
@@ -318,7 +229,7 @@ impl Cast<'_> {
                     4 => (mapped.0, self.random.pick(&[0, 1, 3544])),
                     _ => mapped,
                 };
-                let mut payload = [self.headers(), inner, self.trailers()].concat();
+                let mut payload = [headers(self.random), inner, trailers(self.random)].concat();
                 if self.random.one_in(24) {
                     payload.truncate(self.random.below(70));
                 }
@@ -401,8 +312,57 @@ impl Cast<'_> {
     }
 }
 
+impl Odd for Cast<'_> {
+    fn random(&mut self) -> &mut Random {
+        self.random
+    }
+
+    fn odd_address(&mut self) -> [u8; 16] {
+        let tail = self.random.bytes(16);
+        let with = |front: &[u8]| -> [u8; 16] {
+            let mut address: [u8; 16] = tail[..].try_into().expect("16 bytes");
+            address[..front.len()].copy_from_slice(front);
+            address
+        };
+        let ip = match self.random.below(3) {
+            0 => self.nat(),
+            _ => self.random.pick(&FORBIDDEN),
+        };
+        let [a, b, c, d] = ip.to_be_bytes();
+        let server = self.random.pick(&SERVERS);
+        let isatap = |front: [u8; 8], u: u8| -> [u8; 16] {
+            [&front[..], &[u, 0, 0x5e, 0xfe, a, b, c, d]]
+                .concat()
+                .try_into()
+                .expect("16 bytes")
+        };
+        match self.random.below(20) {
+            0 => [0; 16],
+            1 => Ipv6Addr::LOCALHOST.octets(),
+            2 => with(&[0xff, 2]),
+            3 => with(&[0xfe, 0x80]),
+            4 => with(&[0xfe, 0xbf]),
+            5 => with(&[0xfe, 0xc0]),
+            6 => Ipv4Addr::from(ip).to_ipv6_mapped().octets(),
+            7 => Ipv6Addr::from_bits(ip.into()).octets(),
+            8 => with(&[0x20, 0x02, a, b, c, d]),
+            9 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 0),
+            10 => isatap([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 9], 2),
+            11 => isatap([0xfc, 0, 0, 0, 0, 0, 0, 9], 2),
+            12 => with(&[0x20, 0x01, 0, 0]),
+            13 => with(&[0x20, 0x01, 0, 1]),
+            14 => teredo(server, self.random.word(), (ip, self.random.word())),
+            15 => teredo(ip, self.random.word(), self.mapping()),
+            16 => teredo(server, self.random.word(), (self.nat(), 0)),
+            17 => with(&[0xfd]),
+            18 => with(&[0x40]),
+            _ => self.somebody().0,
+        }
+    }
+}
+
 /// A Teredo address by its parts (1.1).
-fn teredo(server: u32, flags: u16, (ip, port): (u32, u16)) -> [u8; 16] {
+pub(crate) fn teredo(server: u32, flags: u16, (ip, port): (u32, u16)) -> [u8; 16] {
     let parts: [&[u8]; 5] = [
         &[0x20, 0x01, 0, 0],
         &server.to_be_bytes(),
@@ -414,7 +374,7 @@ fn teredo(server: u32, flags: u16, (ip, port): (u32, u16)) -> [u8; 16] {
 }
 
 /// The mapping in a Teredo address.
-fn client(a: &[u8; 16]) -> (u32, u16) {
+pub(crate) fn client(a: &[u8; 16]) -> (u32, u16) {
     let ip = u32::from_be_bytes([a[12], a[13], a[14], a[15]]);
     (!ip, !u16::from_be_bytes([a[10], a[11]]))
 }

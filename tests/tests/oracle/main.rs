@@ -14,6 +14,7 @@
 mod agree;
 mod captures;
 mod case;
+mod counted;
 mod fast;
 mod fixtures;
 mod generate;
@@ -25,6 +26,7 @@ mod reference;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod routes;
+mod server;
 mod shrink;
 mod slow;
 mod tally;
@@ -56,15 +58,20 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     }
 }
 
-/// Runs `test` with `programs` loaded, where there are routes to everywhere.
-fn in_world(programs: &[Program], test: impl FnOnce(&mut World) + Send) {
+/// Runs `test` where there are routes to everywhere.
+fn with_routes(test: impl FnOnce() + Send) {
     rig::in_topology(|| {
         for route in routes::DEFAULT_ROUTES {
             let status = Command::new("ip").args(route.split(' ')).status();
             assert!(status.expect("iproute2 is installed").success(), "{route}");
         }
-        test(&mut World::load(programs));
+        test();
     });
+}
+
+/// The same with `programs` loaded.
+fn in_world(programs: &[Program], test: impl FnOnce(&mut World) + Send) {
+    with_routes(|| test(&mut World::load(programs)));
 }
 
 /// Fails with the smallest case like it, unless the three agree about `case`.
@@ -82,7 +89,7 @@ fn expect_agreement(world: &mut World, name: &str, case: Case) {
 #[test]
 fn cases_once_disagreed_about_are_agreed_about() {
     in_world(&PROGRAMS, |world| {
-        let cases = fixtures::all();
+        let cases = fixtures::all(fixtures::RELAY);
         assert!(!cases.is_empty());
         for (name, case) in cases {
             world

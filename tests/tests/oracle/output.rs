@@ -7,7 +7,7 @@ use crate::rig::{GATEWAY_MAC, PORT_MAC, action};
 use crate::routes::{self, ROUTE_REASONS, Route};
 
 /// Bytes of the outer headers.
-const OUTER: usize = 28;
+pub(crate) const OUTER: usize = 28;
 
 /// Adds what the route excuses to a packet that would be carried.
 pub(crate) fn excuse_by_route(outcome: &mut Outcome) {
@@ -54,7 +54,9 @@ pub(crate) fn check(
             packet[7] -= 1;
             ([0x86, 0xdd], packet)
         }
-        Effect::Datagram { to, tos, payload } => ([0x08, 0x00], outer(rules, *to, *tos, payload)),
+        Effect::Datagram { to, tos, payload } => {
+            ([0x08, 0x00], outer(rules.service, *to, *tos, payload))
+        }
         Effect::Bubble { .. } | Effect::Error { .. } => unreachable!("no way leads there"),
     };
     let link = [&GATEWAY_MAC[..], &PORT_MAC, &tags.concat(), &kind].concat();
@@ -78,15 +80,15 @@ pub(crate) fn check(
 }
 
 /// The outer packet (invariant 7), with zeros for the identification and both checksums.
-fn outer(rules: &Rules, to: (u32, u16), tos: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn outer(from: (u32, u16), to: (u32, u16), tos: u8, payload: &[u8]) -> Vec<u8> {
     let udp_len = u16::try_from(8 + payload.len()).expect("a datagram");
     [
         &[0x45, tos][..],
         &(20 + udp_len).to_be_bytes(),
         &[0, 0, 0, 0, 64, 17, 0, 0],
-        &rules.service.0.to_be_bytes(),
+        &from.0.to_be_bytes(),
         &to.0.to_be_bytes(),
-        &rules.service.1.to_be_bytes(),
+        &from.1.to_be_bytes(),
         &to.1.to_be_bytes(),
         &udp_len.to_be_bytes(),
         &[0, 0],
@@ -95,15 +97,21 @@ fn outer(rules: &Rules, to: (u32, u16), tos: u8, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The identification is not 0 and the header's checksum right (invariant 7). The UDP checksum is 0, or as right as the
-/// inner one (invariant 6): nothing repairs what was wrong before.
-fn check_sums(sent: &[u8], inner: &[u8]) -> Result<(), String> {
+/// The identification is not 0 and the header's checksum right (invariant 7).
+pub(crate) fn check_header(sent: &[u8]) -> Result<(), String> {
     if u16_at(sent, 4) == 0 {
         return Err("identification 0".into());
     }
     if !ipv4_header_is_right(sent) {
         return Err("the outer header's checksum is wrong".into());
     }
+    Ok(())
+}
+
+/// The header is right. The UDP checksum is 0, or as right as the
+/// inner one (invariant 6): nothing repairs what was wrong before.
+fn check_sums(sent: &[u8], inner: &[u8]) -> Result<(), String> {
+    check_header(sent)?;
     let udp = &sent[20..];
     let is_there = u16_at(udp, 6) != 0;
     let is_right = udp4_is_right(sent, udp);

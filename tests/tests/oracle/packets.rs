@@ -105,3 +105,46 @@ pub(crate) fn frame(random: &mut Random, packet: &[u8]) -> (Vec<u8>, usize) {
     let at = link.len();
     ([link, packet.to_vec()].concat(), at)
 }
+
+/// What stands in front of the packet of a client.
+pub(crate) fn headers(random: &mut Random) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for _ in 0..random.below(16).saturating_sub(13) {
+        if random.one_in(2) {
+            let lens = [random.below(5), random.below(5)];
+            headers.extend(
+                [0, 1]
+                    .into_iter()
+                    .chain(lens.map(|len| len.to_le_bytes()[0])),
+            );
+            headers.extend(random.bytes(9 + lens[0] + lens[1]));
+        } else {
+            headers.extend([0, 0]);
+            headers.extend(random.bytes(6));
+        }
+    }
+    headers
+}
+
+/// What stands behind it.
+pub(crate) fn trailers(random: &mut Random) -> Vec<u8> {
+    let mut trailers = Vec::new();
+    for _ in 0..random.below(12).saturating_sub(8) {
+        let kind = random.pick(&[1, 1, 2, 3, 3, 4, 4, 5, 0x42, 0x7f, 0x80, 0]);
+        let len = match kind {
+            1 | 4 => 4,
+            3 => random.pick(&[8, 14, 20, 26, 9, 2, 32]),
+            _ => random.below(5),
+        };
+        let mut value = random.bytes(len);
+        if let (4, Some(discovery)) = (kind, value.first_mut()) {
+            *discovery = random.pick(&[0, 0, 1, 2]);
+        }
+        trailers.extend([kind, len.to_le_bytes()[0]]);
+        trailers.extend(value);
+    }
+    if random.one_in(16) {
+        trailers.truncate(trailers.len().saturating_sub(1));
+    }
+    trailers
+}

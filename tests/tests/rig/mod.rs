@@ -13,7 +13,8 @@ use aya::{Ebpf, EbpfLoader};
 use lab::Netns;
 use relay_common::{
     AF_INET, AF_INET6, Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey,
-    Port, Reason, RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
+    Port, RATE_KINDS, RATE_LINES, RateLine, Reason, RelayConfig, Routing, TableShape, Ticks,
+    VlanTag, maps, port_home, rate_line,
 };
 use relay_user::datapath::{
     BpfPeers, Clock, LOOPBACK, OBJECT, RIG, Secrets, ServerRole, describe_server, enter_access,
@@ -67,7 +68,7 @@ macro_rules! pod {
         )+
     };
 }
-pod!(Counter Egress NextHop Port RelayConfig Routing);
+pod!(Counter Egress NextHop Port RateLine RelayConfig Routing);
 
 /// What one run gave.
 #[derive(Debug)]
@@ -314,6 +315,18 @@ impl Rig {
         keys
     }
 
+    /// Fills the buckets that share a line with those of `address` on this CPU.
+    pub(crate) fn fill_buckets(&mut self, address: Ipv4Addr) {
+        let cpu = this_cpu();
+        let address = u32::from_ne_bytes(address.octets());
+        let mut lines: Array<_, Pod<RateLine>> = Array::try_from(self.map(maps::RATES)).unwrap();
+        for kind in 0..RATE_KINDS {
+            let line = rate_line(address, SECRETS.rates);
+            let number = (cpu * RATE_KINDS + kind) * RATE_LINES + line;
+            lines.set(number, Pod(RateLine::default()), 0).unwrap();
+        }
+    }
+
     /// Puts an `AF_XDP` socket into a slot.
     pub(crate) fn set_socket(&mut self, slot: u32, socket: impl std::os::fd::AsRawFd) {
         let mut map = XskMap::try_from(self.map(maps::SOCKETS)).unwrap();
@@ -464,6 +477,20 @@ impl Rig {
 /// Whether the program rewrites and sends a frame it counts under `reason`.
 pub(crate) fn leaves(reason: Reason) -> bool {
     reason.kind() == Kind::Forwarded || reason == Reason::Advertised
+}
+
+/// Keeps the calling thread where it is: buckets are each CPU's own.
+pub(crate) fn stay_on_this_cpu() {
+    let core = core_affinity::CoreId {
+        id: this_cpu() as usize,
+    };
+    assert!(core_affinity::set_for_current(core));
+}
+
+fn this_cpu() -> u32 {
+    // SAFETY: the call has no arguments.
+    let cpu = unsafe { libc::sched_getcpu() };
+    u32::try_from(cpu).expect("a CPU")
 }
 
 /// A client of server 192.0.2.1 behind the NAT 198.51.100.`nat`.

@@ -30,8 +30,14 @@ pub(crate) fn is_in(ip: u32, (prefix, len): (u32, u32)) -> bool {
 }
 
 /// Whether `ip` is global unicast by the strict column of 1.6.
-pub(crate) fn is_global(ip: u32) -> bool {
+fn is_global(ip: u32) -> bool {
     !NOT_GLOBAL.iter().any(|range| is_in(ip, *range))
+}
+
+/// Whether `ip` may be a host of the IPv4 internet where the ranges of `opened` are; those reach no multicast, 0/8 or broadcast.
+pub(super) fn is_host(ip: u32, opened: &[(u32, u32)]) -> bool {
+    let is_host = ip >> 28 != 0xe && ip >> 24 != 0 && ip != u32::MAX;
+    is_host && (is_global(ip) || opened.iter().any(|range| is_in(ip, *range)))
 }
 
 /// 2001:0000::/32.

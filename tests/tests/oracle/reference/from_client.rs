@@ -1,7 +1,8 @@
 //! PROTOCOL 3.4: a client towards native IPv6.
 
 use super::addresses::{client, in_6to4, in_isatap, is_multicast, is_no_host, is_teredo};
-use super::bytes::{address_at, ipv4_header_is_right, u16_at, u32_at, udp4_is_right};
+use super::bytes::address_at;
+use super::datagram::{self, Payload, is_header};
 use super::headers::{Trailers, is_source_routed, trailers};
 use super::{Arrival, Effect, Ended, Eyes, Outcome, State};
 use crate::case::is_fresh_to_the_tick;
@@ -89,61 +90,33 @@ impl Arrival<'_> {
 
     /// The outer headers, R-30 and R-31.
     fn datagram<'a>(&self, data: &'a [u8], outcome: &mut Outcome) -> Result<Datagram<'a>, Ended> {
-        let is_here = data.len() >= 20
-            && data[0] >> 4 == 4
-            && data[9] == 17
-            && u32_at(data, 16) == self.rules.service.0;
-        if !is_here || !self.is_to_port {
-            return Err("NotOurs");
-        }
-        if u16_at(data, 6) & 0x3fff != 0 {
-            return Err("OuterFragment");
-        }
-        if data[0] != 0x45 {
-            return Err("OuterOptions");
-        }
-        if data.len() < 28 || u16_at(data, 22) != self.rules.service.1 {
-            return Err("NotOurs");
-        }
-        if !ipv4_header_is_right(data) {
-            return Err("OuterChecksumWrong");
-        }
-        let (total_len, udp_len) = (usize::from(u16_at(data, 2)), usize::from(u16_at(data, 24)));
-        if total_len > data.len() || udp_len < 8 || 20 + udp_len > total_len {
-            return Err("OuterLengthMismatch");
-        }
-        let udp = &data[20..20 + udp_len];
-        if self.eyes == Eyes::All && u16_at(udp, 6) != 0 && !udp4_is_right(data, udp) {
-            return Err("OuterUdpChecksumWrong");
-        }
+        let service = self.rules.service;
+        let udp = datagram::udp(data, &[service], self.is_to_port, self.eyes)?;
         //
-        let from = (u32_at(data, 12), u16_at(udp, 0));
+        let from = udp.from;
         if from.1 == 0 {
             return Err("OuterSourcePortZero");
         }
         if !self.is_global(from.0) {
             return Err("OuterSourceNotGlobal");
         }
-        if self.eyes == Eyes::All && from == self.rules.service {
+        if self.eyes == Eyes::All && from == service {
             return Err("OuterSourceOwn");
         }
-        let (rest, has_origin) = behind_headers(&udp[8..], outcome)?;
-        if rest.len() < 40 {
-            return Err("InnerTruncated");
+        if is_header(udp.payload) {
+            outcome.excuses.push("PuntTunnelHeader");
         }
-        if rest[0] >> 4 != 6 {
-            return Err("InnerVersionNot6");
-        }
-        let len = 40 + usize::from(u16_at(rest, 4));
-        if len > rest.len() {
-            return Err("InnerTruncated");
-        }
-        let (packet, tail) = rest.split_at(len);
+        let Payload {
+            origin,
+            packet,
+            tail,
+            ..
+        } = datagram::payload(udp.payload)?;
         Ok(Datagram {
             from,
-            tos: data[1],
+            tos: udp.tos,
             packet,
-            has_origin,
+            has_origin: origin.is_some(),
             tail,
         })
     }
@@ -210,34 +183,6 @@ impl Arrival<'_> {
         outcome.effects.push(Effect::Native(packet));
         Ok("Decapsulated")
     }
-}
-
-/// Skips an authentication header and an origin indication (2.1). Says whether there was the latter.
-fn behind_headers<'a>(payload: &'a [u8], outcome: &mut Outcome) -> Result<(&'a [u8], bool), Ended> {
-    let begins = |bytes: &[u8], kind: u8| bytes.len() >= 2 && bytes[0] == 0 && bytes[1] == kind;
-    let is_header = |bytes: &[u8]| begins(bytes, 0) || begins(bytes, 1);
-    if payload.len() < 2 || (payload[0] >> 4 != 6 && !is_header(payload)) {
-        return Err("PayloadNotTeredo");
-    }
-    let mut rest = payload;
-    if is_header(rest) {
-        outcome.excuses.push("PuntTunnelHeader");
-    }
-    if begins(rest, 1) {
-        let len = match rest {
-            [_, _, id, auth, ..] => 13 + usize::from(*id) + usize::from(*auth),
-            _ => return Err("AuthenticationTruncated"),
-        };
-        rest = rest.get(len..).ok_or("AuthenticationTruncated")?;
-    }
-    let has_origin = begins(rest, 0);
-    if has_origin {
-        rest = rest.get(8..).ok_or("OriginTruncated")?;
-    }
-    if is_header(rest) {
-        return Err("HeaderOutOfOrder");
-    }
-    Ok((rest, has_origin))
 }
 
 /// The answer to a neighbour solicitation. Its hop limit is left open.

@@ -7,12 +7,13 @@
 
 mod addresses;
 pub(crate) mod bytes;
+mod datagram;
 mod from_client;
 mod from_native;
 mod headers;
+pub(crate) mod server;
 mod state;
 
-pub(crate) use addresses::is_global;
 pub(crate) use headers::{Link, link};
 pub(crate) use state::{Entry, Probing, State};
 
@@ -100,18 +101,12 @@ impl Arrival<'_> {
         outcome
     }
 
-    /// Whether `ip` may be a host of the IPv4 internet (1.6); opened ranges reach no multicast, 0/8 or broadcast.
+    /// Whether `ip` may be a host of the IPv4 internet (1.6).
     fn is_global(&self, ip: u32) -> bool {
         if self.eyes == Eyes::FastPath {
             return true;
         }
-        let is_host = ip >> 28 != 0xe && ip >> 24 != 0 && ip != u32::MAX;
-        let opened = self
-            .rules
-            .opened
-            .iter()
-            .any(|range| addresses::is_in(ip, *range));
-        is_host && (is_global(ip) || opened) && !self.rules.broadcasts.contains(&ip)
+        addresses::is_host(ip, &self.rules.opened) && !self.rules.broadcasts.contains(&ip)
     }
 
     /// Whether `ip` is one of this machine.
