@@ -61,7 +61,7 @@ impl Program {
             own: vec![0xc633_6409, 0x0808_0404],
             broadcasts: vec![0xc633_643f, 0x0808_04ff],
             bursts: Bursts {
-                source: burst(3),
+                source: burst(2),
                 target: burst(2),
                 native: burst(1),
             },

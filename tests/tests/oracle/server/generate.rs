@@ -110,8 +110,8 @@ impl Cast<'_> {
     fn destination(&mut self) -> [u8; 16] {
         match self.random.below(16) {
             0 | 1 => self.odd_address(),
-            2 => self.host(),
-            3 => self.random.pick(&[ALL_ROUTERS, self.link_local()]),
+            2..=4 => self.host(),
+            5 => self.random.pick(&[ALL_ROUTERS, self.link_local()]),
             _ => self.somebody(),
         }
     }
@@ -158,7 +158,7 @@ impl Cast<'_> {
         };
         let mut packet = ipv6((source, to), [0x60, 0, 0, 0], 58, hop_limit, &message);
         if self.random.one_in(16) {
-            let at = 40 + self.random.below(8).min(packet.len() - 41);
+            let at = 32 + self.random.below(packet.len() - 32);
             packet[at] ^= self.random.byte();
         }
         packet

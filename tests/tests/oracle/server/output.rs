@@ -10,15 +10,14 @@ use crate::routes::{self, Route};
 
 /// The fast path may leave to the sockets what has no way it could take.
 pub(crate) fn excuse_by_route(verdict: &mut Verdict) {
-    let Some(Leaving::Datagram { to, payload, .. }) = &verdict.leaving else {
+    // An advertisement goes back where the solicitation came from.
+    let Some((to, len)) = verdict.way else {
         return;
     };
-    // An advertisement goes back where the solicitation came from.
-    verdict.may_pass |= verdict.reason == "ForwardedToClient"
-        && match routes::ipv4(to.0) {
-            Route::Nowhere => true,
-            Route::Through { mtu, .. } => OUTER + payload.len() > mtu,
-        };
+    verdict.may_pass |= match routes::ipv4(to) {
+        Route::Nowhere => true,
+        Route::Through { mtu, .. } => OUTER + len > mtu,
+    };
 }
 
 /// Checks the frame that left for the one that came in. Gives the action it should leave with.

@@ -88,6 +88,8 @@ pub(crate) struct Verdict {
     pub(crate) reason: &'static str,
     /// What leaves.
     pub(crate) leaving: Option<Leaving>,
+    /// Where it would go to a client, as far as content and addresses are concerned, and how many bytes the payload has then.
+    pub(crate) way: Option<(u32, usize)>,
     /// The fast path may leave it to the server's sockets.
     pub(crate) may_pass: bool,
 }
@@ -119,6 +121,7 @@ impl Arrival<'_> {
         let mut verdict = Verdict {
             reason: "NotOurs",
             leaving: None,
+            way: None,
             may_pass: false,
         };
         let decided = self
@@ -235,8 +238,15 @@ impl Arrival<'_> {
         if tail.len() > TRAILERS_MAX {
             return Err("TrailersTooLong");
         }
+        let mut payload = Vec::new();
+        if server(&received.destination) == self.rules.primary {
+            payload.extend(origin(received.from));
+        }
+        payload.extend(packet);
+        payload.extend(tail);
         if self.eyes == Eyes::FastPath {
             self.may_be_sent_to(target)?;
+            verdict.way = Some((target.0, payload.len()));
         }
         let Bursts {
             source: of_source,
@@ -246,12 +256,6 @@ impl Arrival<'_> {
         take(&mut taken.sources, received.from.0, of_source).ok_or("OuterSourceRateExceeded")?;
         take(&mut taken.targets, target.0, of_target).ok_or("TargetRateExceeded")?;
         self.may_be_sent_to(target)?;
-        let mut payload = Vec::new();
-        if server(&received.destination) == self.rules.primary {
-            payload.extend(origin(received.from));
-        }
-        payload.extend(packet);
-        payload.extend(tail);
         verdict.leaving = Some(Leaving::Datagram {
             from: self.rules.primary,
             to: target,
