@@ -1,13 +1,16 @@
 //! What the program should say of a frame, from the slow path's own parsers and checks over slices.
 
 use relay_common::Reason;
+use teredo::Instant;
 use teredo::addr::{Mapped, TeredoAddr};
 use teredo::filter::{self, Embedded};
+use teredo::server::{self, Local, Server};
 use teredo::wire::ipv6::{self, Ipv6Header};
 use teredo::wire::{ecn, payload};
 
 use super::frames::sum;
 use super::rig::{PORT_MAC, PUNT_FRAME_MAX, SERVICE, TUNNEL_MTU};
+use super::server::{PRIMARY, SECONDARY, role};
 
 /// What may become of a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,12 +19,17 @@ pub(crate) enum Verdict {
     Exactly(Reason),
     /// This, or whatever the route to the destination says.
     UnlessTheRouteSays(Reason),
+    /// This, or left to the server's sockets, which say so.
+    UnlessLeftToTheSockets(Reason),
 }
 
 impl Verdict {
     pub(crate) fn allows(&self, reason: Reason) -> bool {
         match self {
             Self::Exactly(expected) => reason == *expected,
+            Self::UnlessLeftToTheSockets(expected) => {
+                reason == *expected || reason == Reason::PassToServer
+            }
             Self::UnlessTheRouteSays(expected) => {
                 reason == *expected
                     || matches!(
@@ -36,8 +44,14 @@ impl Verdict {
     }
 }
 
-/// Judges a frame received on a listed port, when `peers` are fresh and there are no others.
+/// Judges a frame received on a listed port, when `peers` are fresh and there are no others. There is a server of
+/// [`role`] beside the relay.
 pub(crate) fn judge(frame: &[u8], peers: &[(TeredoAddr, Mapped)]) -> Verdict {
+    match serve(frame) {
+        Ok(reason) => return Verdict::UnlessLeftToTheSockets(reason),
+        Err(Reason::NotOurs) => {}
+        Err(reason) => return Verdict::Exactly(reason),
+    }
     match carry(frame, peers) {
         Ok(reason) => Verdict::UnlessTheRouteSays(reason),
         Err(reason)
@@ -99,24 +113,61 @@ fn encapsulate(
     Ok(Reason::Encapsulated)
 }
 
-fn decapsulate(
-    packet: &[u8],
+/// What the server in user space says of a datagram to one of its sockets.
+fn serve(frame: &[u8]) -> Result<Reason, Reason> {
+    let Some(([0x08, 0x00], packet)) = link(frame) else {
+        return Err(Reason::NotOurs);
+    };
+    let datagram = datagram(packet, frame[..6] == PORT_MAC, &[PRIMARY, SECONDARY])?;
+    let mut server = Server::new(
+        server::Config {
+            allow_non_global: role().allow_non_global,
+            ..server::Config::new(PRIMARY.ip)
+        },
+        [7; 32],
+    );
+    let at = if datagram.to == PRIMARY {
+        Local::Primary
+    } else {
+        Local::Secondary
+    };
+    let now = Instant::from_nanos(0);
+    let (fate, _) = server.receive(now, at, datagram.from.into(), datagram.payload);
+    Ok(fate.into())
+}
+
+/// A datagram whose outer headers are right.
+struct Datagram<'a> {
+    from: Mapped,
+    to: Mapped,
+    tos: u8,
+    payload: &'a [u8],
+}
+
+/// Reads a datagram to one of `sockets`.
+fn datagram<'a>(
+    packet: &'a [u8],
     is_to_port: bool,
-    peers: &[(TeredoAddr, Mapped)],
-) -> Result<Reason, Reason> {
+    sockets: &[Mapped],
+) -> Result<Datagram<'a>, Reason> {
     let (ipv4, rest) = packet.split_first_chunk::<20>().ok_or(Reason::NotOurs)?;
-    if ipv4[16..] != SERVICE.ip.octets() || ipv4[9] != ipv6::UDP || ipv4[0] >> 4 != 4 {
+    let is_here = sockets.iter().any(|to| ipv4[16..] == to.ip.octets());
+    if !is_here || ipv4[9] != ipv6::UDP || ipv4[0] >> 4 != 4 || !is_to_port {
         return Err(Reason::NotOurs);
     }
-    let ours = |reason| if is_to_port { reason } else { Reason::NotOurs };
     if ipv4[6] & 0x3f != 0 || ipv4[7] != 0 {
-        return Err(ours(Reason::OuterFragment));
+        return Err(Reason::OuterFragment);
     }
     if ipv4[0] != 0x45 {
-        return Err(ours(Reason::OuterOptions));
+        return Err(Reason::OuterOptions);
     }
     let (udp, rest) = rest.split_first_chunk::<8>().ok_or(Reason::NotOurs)?;
-    if udp[2..4] != SERVICE.port.to_be_bytes() || !is_to_port {
+    let socket = |ip: usize, port: usize| Mapped {
+        ip: [ipv4[ip], ipv4[ip + 1], ipv4[ip + 2], ipv4[ip + 3]].into(),
+        port: u16::from_be_bytes([udp[port], udp[port + 1]]),
+    };
+    let (from, to) = (socket(12, 0), socket(16, 2));
+    if !sockets.contains(&to) {
         return Err(Reason::NotOurs);
     }
     if sum(&[ipv4]) != 0xffff {
@@ -127,14 +178,25 @@ fn decapsulate(
     if total_len > packet.len() || udp_len < 8 || udp_len + 20 > total_len {
         return Err(Reason::OuterLengthMismatch);
     }
-    let from = Mapped {
-        ip: [ipv4[12], ipv4[13], ipv4[14], ipv4[15]].into(),
-        port: u16::from_be_bytes([udp[0], udp[1]]),
-    };
+    Ok(Datagram {
+        from,
+        to,
+        tos: ipv4[1],
+        payload: &rest[..udp_len - 8],
+    })
+}
+
+fn decapsulate(
+    packet: &[u8],
+    is_to_port: bool,
+    peers: &[(TeredoAddr, Mapped)],
+) -> Result<Reason, Reason> {
+    let Datagram {
+        from, tos, payload, ..
+    } = datagram(packet, is_to_port, &[SERVICE])?;
     if from.port == 0 {
         return Err(Reason::OuterSourcePortZero);
     }
-    let payload = &rest[..udp_len - 8];
     if matches!(payload, [0, 0 | 1, ..]) {
         return Err(Reason::PuntTunnelHeader);
     }
@@ -160,7 +222,7 @@ fn decapsulate(
             Reason::OuterSourceMismatch
         });
     }
-    forward(header, ipv4[1])
+    forward(header, tos)
 }
 
 fn forward(header: &Ipv6Header, tos: u8) -> Result<Reason, Reason> {
