@@ -47,8 +47,8 @@ pub(crate) fn ipv4(ip: u32) -> Route {
         (0x00c6_3364, 64..=95) | (0x00cb_0071, 17) => through(ONE),
         (0x00c6_3364, 96..=127) | (0x00cb_0071, 33) => through(TWO),
         (0x00c6_3364, 192..=207) => narrow(&[], 1000),
-        // The rest of the two, and this machine.
-        (0x00c6_3364 | 0x00cb_0071 | 0x007f_0000..=0x007f_ffff, _) => Route::Nowhere,
+        // The rest of the one, attached subnets of the other, this machine.
+        (0x00c6_3364, _) | (0x00cb_0071, 0..=79) | (0x007f_0000..=0x007f_ffff, _) => Route::Nowhere,
         _ => through(&[]),
     }
 }

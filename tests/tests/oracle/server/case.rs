@@ -13,7 +13,7 @@ pub(crate) enum Program {
     Lab,
     /// Global unicast alone, credentials required, the secondary address somewhere else.
     Strict,
-    /// Everything is opened that can be.
+    /// Everything is opened that can be, and next hops are kept.
     Open,
     /// Buckets of a few packets.
     Scarce,

@@ -26,7 +26,7 @@ impl Fast {
         // What flows in fills no bucket of a scarce server while a case lasts, and no other is ever empty.
         let per_s = |burst| if burst < 10 { 1 } else { burst };
         let (source_burst, target_burst) = (rules.bursts.source, rules.bursts.target);
-        Self(Counted::new(Rig::load(&Settings {
+        let mut rig = Rig::load(&Settings {
             service: Mapped {
                 ip: rules.primary.into(),
                 port: RELAY_PORT,
@@ -45,7 +45,11 @@ impl Fast {
                 },
             }),
             ..Settings::default()
-        })))
+        });
+        if program == Program::Open {
+            rig.keep_plain_hops();
+        }
+        Self(Counted::new(rig))
     }
 
     /// Fills the buckets of everybody `frames` speak of.
