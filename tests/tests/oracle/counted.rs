@@ -1,23 +1,26 @@
 //! A loaded program, run frame by frame, and the reason it counts for each.
 
-use relay_common::Reason;
+use relay_common::{Counter, Reason};
 
 use crate::rig::Rig;
 
 /// A program and what it was last seen to have counted.
 pub(crate) struct Counted {
     pub(crate) rig: Rig,
-    /// Packets counted so far, by reason.
-    seen: Vec<u64>,
+    /// What was counted so far, by reason.
+    seen: Vec<Counter>,
     /// The frame as it came out.
     pub(crate) out: Vec<u8>,
+    /// Bytes counted for it.
+    pub(crate) bytes: u64,
 }
 
 impl Counted {
     pub(crate) fn new(rig: Rig) -> Self {
         Self {
             rig,
-            seen: vec![0; Reason::COUNT],
+            seen: vec![Counter::default(); Reason::COUNT],
+            bytes: 0,
             out: Vec::new(),
         }
     }
@@ -30,10 +33,11 @@ impl Counted {
         let reason = likely
             .chain(Reason::ALL.iter().copied())
             .find(|reason| {
-                let packets = self.rig.count_of(*reason).packets;
+                let counter = self.rig.count_of(*reason);
                 let seen = &mut self.seen[*reason as usize];
-                let is_it = packets == *seen + 1;
-                *seen = packets;
+                let is_it = counter.packets == seen.packets + 1;
+                self.bytes = counter.bytes - seen.bytes;
+                *seen = counter;
                 is_it
             })
             .expect("a reason was counted");
@@ -53,7 +57,7 @@ impl Counted {
         );
         for (reason, counter) in Reason::ALL.iter().zip(&counters) {
             let seen = self.seen[*reason as usize];
-            assert_eq!(counter.packets, seen, "{reason:?} was counted unseen");
+            assert_eq!(*counter, seen, "{reason:?} was counted unseen");
         }
     }
 }

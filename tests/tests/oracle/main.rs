@@ -37,7 +37,7 @@ use agree::World;
 use case::{Case, PROGRAMS, Program};
 use random::Random;
 
-/// Frames, all tests together.
+/// Frames to the relay, all tests together.
 const FRAMES: u64 = 1_000_000;
 
 /// Seed unless `ORACLE_SEED` says another.

@@ -120,6 +120,7 @@ impl Trial<'_> {
         let mut partial = arrival(Eyes::FastPath).judge(&mut taken, frame);
         output::excuse_by_route(&mut partial);
 
+        let counted_before = self.slow.bytes();
         // Where the kernel gives nothing to the sockets there is nothing to ask them.
         if let Ok(udp) = arrival(Eyes::All).udp(frame) {
             let (reason, leaving) = self.slow.take(udp.to.0, udp.from, udp.payload);
@@ -137,6 +138,17 @@ impl Trial<'_> {
         let guesses = [partial.reason, "PassToServer"];
         let (action, reason) = self.fast.run(step.port, frame, &guesses);
         self.check_fast(step, (action, reason), &partial)?;
+        // An advertisement is no packet that was carried.
+        let is_carried = reason == Reason::ForwardedToClient && reason.as_str() == whole.reason;
+        let bytes = if is_carried {
+            Some(self.slow.bytes() - counted_before)
+        } else {
+            (!leaves(reason)).then_some(frame.len() as u64)
+        };
+        if bytes.is_some_and(|bytes| bytes != self.fast.bytes()) {
+            let is = self.fast.bytes();
+            return Err(format!("{is} bytes counted, not {bytes:?}"));
+        }
         self.tally.note(whole.reason, reason);
         if reason != Reason::PassToServer {
             self.taken_by_fast_path = taken;

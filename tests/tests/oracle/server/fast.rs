@@ -75,6 +75,11 @@ impl Fast {
         &self.0.out
     }
 
+    /// Bytes counted for it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes
+    }
+
     /// See [`Counted::settle`].
     pub(crate) fn settle(&mut self) {
         self.0.settle();

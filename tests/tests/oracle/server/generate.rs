@@ -262,9 +262,11 @@ impl Cast<'_> {
             headers(self.random)
         };
         let mut payload = [auth, origin, packet, tail].concat();
-        if self.random.one_in(24) {
+        if self.random.one_in(16) {
+            // Where a header begins or ends, and anywhere.
+            let edge = self.random.pick(&[0, 8, 13, 21]) + self.random.pick(&[0, 1, 2, 3, 4, 40]);
             let keep = self.random.below(90);
-            payload.truncate(keep);
+            payload.truncate(self.random.pick(&[edge, keep]));
         }
         payload
     }

@@ -97,4 +97,9 @@ impl Slow {
     pub(crate) fn adds_up(&self) -> bool {
         self.server.tally().total().packets == self.fed
     }
+
+    /// Bytes counted so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.server.tally().total().bytes
+    }
 }
