@@ -24,6 +24,7 @@
 //! A lab has no global names: any number of them run side by side, and one that is killed
 //! leaves nothing behind.
 
+mod cable;
 mod capture;
 pub mod demo;
 mod init;
@@ -50,6 +51,7 @@ mod vlan;
 mod wait;
 mod xdp_pass;
 
+pub use cable::CableEnd;
 pub use capture::{Capture, Pcap};
 pub use judge::{Verdict, assert_checksums_right};
 pub use leftovers::Traces;

@@ -1,5 +1,29 @@
-//! Our Teredo server on its machine, with real miredo clients and with scripted ones.
+//! Our Teredo server on its machine, with real miredo clients, with scripted ones, and under attack.
 
+mod account;
+mod credentials;
 mod matrix;
 mod qualification;
 mod rivals;
+mod scripted;
+mod solicit;
+
+#[path = "../behaviour/packet.rs"]
+#[allow(dead_code, reason = "shared with the tests of behaviour")]
+mod packet;
+
+/// One test with the XDP program and one without.
+macro_rules! with_and_without_xdp {
+    ($($body:ident: $xdp:ident, $userspace:ident;)+) => {$(
+        #[test]
+        fn $xdp() {
+            $body(lab::shipworm::Datapath::Xdp);
+        }
+
+        #[test]
+        fn $userspace() {
+            $body(lab::shipworm::Datapath::Userspace);
+        }
+    )+};
+}
+use with_and_without_xdp;
