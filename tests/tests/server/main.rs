@@ -3,11 +3,15 @@
 mod account;
 mod credentials;
 mod matrix;
+mod open_relay;
 mod qualification;
+mod reflection;
 mod rivals;
 mod scripted;
 mod solicit;
 
+#[path = "../attackers/block.rs"]
+mod block;
 #[path = "../behaviour/packet.rs"]
 #[allow(dead_code, reason = "shared with the tests of behaviour")]
 mod packet;
