@@ -24,6 +24,7 @@
 //! A lab has no global names: any number of them run side by side, and one that is killed
 //! leaves nothing behind.
 
+pub mod both;
 mod cable;
 mod capture;
 pub mod demo;

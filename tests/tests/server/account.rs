@@ -7,6 +7,7 @@ use lab::shipworm::{Datapath, Server};
 use lab::wait_for;
 use relay_common::{Kind, Reason};
 use relay_user::status::Status;
+use serde_json::Value;
 
 use crate::scripted::{Datagram, Left, STRANGERS, Scene};
 
@@ -83,11 +84,7 @@ impl<'a> Account<'a> {
 
     /// What has become of everything that was sent.
     pub(crate) fn outcome(&self) -> Outcome {
-        fates(&status(&self.server))
-    }
-
-    pub(crate) fn server(&self) -> &Server<'a> {
-        &self.server
+        outcome(self.server.status().unwrap())
     }
 
     /// Ends the server, which must leave nothing behind.
@@ -96,13 +93,9 @@ impl<'a> Account<'a> {
     }
 }
 
-/// What the server says about itself.
-pub(crate) fn status(server: &Server<'_>) -> Status {
-    serde_json::from_value(server.status().unwrap()).unwrap()
-}
-
-/// How many packets have come to each end there is: one that the program leaves to user space is counted there.
-pub(crate) fn fates(status: &Status) -> Outcome {
+/// How many packets have come to each end there is by `status`: one that the program leaves to user space is counted there.
+pub(crate) fn outcome(status: Value) -> Outcome {
+    let status: Status = serde_json::from_value(status).unwrap();
     let ours = Reason::ALL
         .iter()
         .filter(|reason| **reason != Reason::NotOurs);

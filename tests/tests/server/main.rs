@@ -2,6 +2,8 @@
 
 mod account;
 mod credentials;
+mod leg;
+mod loops;
 mod matrix;
 mod open_relay;
 mod qualification;

@@ -1,0 +1,254 @@
+//! Loops between servers, and between a server and the relay beside it (A-8, S-6, S-8, S-15; PROTOCOL 6, "Routing loops,
+//! detail"): packets that name any of them as sender, as client and as server, in every combination.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use lab::both::Both;
+use lab::shipworm::{Datapath, Relay, Server, Settings};
+use lab::{Lab, Node, Options, RELAY_PORT, XdpPass, wait_for};
+use teredo::addr::SERVER_PORT;
+use teredo::wire::bubble;
+use teredo::wire::rs_ra::RESTRICTED_SOURCE;
+use teredo::wire::trailer::Trailers;
+
+use crate::account::{Outcome, counted, departed, outcome};
+use crate::leg::Leg;
+use crate::packet;
+use crate::scripted::{Datagram, Left, PRIMARY, SECONDARY, client_of};
+use crate::with_and_without_xdp;
+
+/// The primary address of the second server, on the bench machine.
+const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 100);
+const NATIVE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+/// An address no machine has, and no router knows a way to.
+const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 120), 40_000);
+const RELAY: SocketAddrV4 = SocketAddrV4::new(Lab::RELAY_V4, RELAY_PORT);
+/// No limit may end what would go round for ever.
+const UNLIMITED: [&str; 6] = [
+    "--source-per-s=10000000",
+    "--source-burst=10000000",
+    "--target-per-s=10000000",
+    "--target-burst=10000000",
+    "--native-per-s=10000000",
+    "--native-burst=10000000",
+];
+/// As many packets are under way as no queue of a server overflows by.
+const AT_ONCE: usize = 128;
+const DEADLINE: Duration = Duration::from_secs(20);
+/// A packet that goes round shows up thousands of times meanwhile.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Machines of the lab and their cables.
+struct World {
+    lab: Lab,
+    server: Leg,
+    bench: Leg,
+    relay: Leg,
+    _far_ends: [XdpPass; 2],
+}
+
+impl World {
+    fn new() -> Self {
+        let lab = Lab::new(&Options {
+            nats: Vec::new(),
+            ..Options::default()
+        })
+        .unwrap();
+        lab.inet.ip(&["route add blackhole default"]).unwrap();
+        lab.v6r.ip(&["-6 route add blackhole default"]).unwrap();
+        for ip in [OTHER_SERVER, secondary(OTHER_SERVER)] {
+            let line = format!("addr add {ip}/28 dev lb-v4");
+            lab.bench.ip(&[&line]).unwrap();
+        }
+        // Hosts that believe what comes in their own name, so that their servers have to judge it.
+        for node in [&lab.server, &lab.bench, &lab.relay] {
+            node.sysctl("net/ipv4/conf/lb-v4/accept_local", "1")
+                .unwrap();
+        }
+        let leg = |port, machine: &Node| Leg::to(&lab.inet, port, machine);
+        Self {
+            server: leg("lb-srv", &lab.server),
+            bench: leg("lb-bench", &lab.bench),
+            relay: leg("lb-rly", &lab.relay),
+            _far_ends: ["lb-srv", "lb-bench"].map(|port| XdpPass::attach(&lab.inet, port).unwrap()),
+            lab,
+        }
+    }
+
+    /// Everything that servers and relay have sent since the last call.
+    fn left(&self) -> Vec<Left> {
+        let legs = [&self.server, &self.bench, &self.relay];
+        legs.into_iter().flat_map(Leg::left).collect()
+    }
+
+    /// Sends `datagrams` over `leg` to the server whose account is `read`, and gives everything that anybody has sent
+    /// because of them.
+    fn provoke(&self, leg: &Leg, read: &dyn Fn() -> Outcome, datagrams: &[Datagram]) -> Vec<Left> {
+        let mut left = Vec::new();
+        let mut sent = counted(&read());
+        for batch in datagrams.chunks(AT_ONCE) {
+            for datagram in batch {
+                leg.send(datagram);
+            }
+            sent += batch.len() as u64;
+            wait_for("every datagram to be counted", DEADLINE, || {
+                left.extend(self.left());
+                counted(&read()) >= sent
+            })
+            .unwrap_or_else(|e| panic!("{e}: {sent} sent, {:?}", read()));
+        }
+        let start = Instant::now();
+        let mut last = start;
+        while last.elapsed() < QUIET {
+            assert!(
+                start.elapsed() < DEADLINE,
+                "{} packets and no end",
+                left.len()
+            );
+            let more = self.left();
+            if !more.is_empty() {
+                last = Instant::now();
+            }
+            left.extend(more);
+        }
+        left
+    }
+}
+
+const fn secondary(primary: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(primary.to_bits() + 1)
+}
+
+/// Both addresses of a server.
+fn both(primary: Ipv4Addr) -> [SocketAddrV4; 2] {
+    [primary, secondary(primary)].map(|ip| SocketAddrV4::new(ip, SERVER_PORT))
+}
+
+/// Bubbles and echoes to `at` in every combination: outer sources, and clients of `servers` in source and destination, all
+/// mapped to one of `parties`. Each carries its number in a trailer, which a server keeps (S-18).
+fn every_combination(
+    at: [SocketAddrV4; 2],
+    servers: &[Ipv4Addr],
+    parties: &[SocketAddrV4],
+) -> Vec<Datagram> {
+    let clients: Vec<Ipv6Addr> = servers
+        .iter()
+        .flat_map(|server| {
+            parties
+                .iter()
+                .map(|mapped| client_of(*server, *mapped).into())
+        })
+        .collect();
+    let mut sources = clients.clone();
+    sources.extend([NATIVE, RESTRICTED_SOURCE.into()]);
+    let mut datagrams = Vec::new();
+    for to in at {
+        for from in parties {
+            for source in &sources {
+                for destination in &clients {
+                    let (s, d) = (source.octets(), destination.octets());
+                    let bubble = bubble::build(s, d, &Trailers::default());
+                    let echo = packet::echo(*source, *destination, b"");
+                    for packet in [bubble, echo] {
+                        let number = u32::try_from(datagrams.len()).unwrap();
+                        let trailer = [&[0x01, 0x04][..], &number.to_be_bytes()].concat();
+                        datagrams.push(Datagram::new(*from, to, [packet, trailer].concat()));
+                    }
+                }
+            }
+        }
+    }
+    datagrams
+}
+
+/// How often each of `count` packets was sent on by anybody.
+fn times_sent(left: &[Left], count: usize) -> Vec<u32> {
+    let mut times = vec![0; count];
+    for left in left {
+        let payload = left.clone().datagram().payload;
+        let (rest, number) = payload.split_last_chunk().unwrap();
+        assert!(rest.ends_with(&[0x01, 0x04]), "nobody's: {left:?}");
+        times[u32::from_be_bytes(*number) as usize] += 1;
+    }
+    times
+}
+
+/// None of `datagrams` went further than one hop, some went that far, and what came to a server was counted there, once.
+fn assert_at_most_one_hop(
+    datagrams: &[Datagram],
+    left: &[Left],
+    servers: &[([SocketAddrV4; 2], Outcome)],
+) {
+    let times = times_sent(left, datagrams.len());
+    for (datagram, times) in datagrams.iter().zip(&times) {
+        assert!(*times <= 1, "sent {times} times: {datagram:?}");
+    }
+    println!("{} of {} went one hop", left.len(), datagrams.len());
+    assert!(!left.is_empty());
+    let to = |at: &[SocketAddrV4; 2]| {
+        let went = left.iter().map(|left| left.clone().datagram().to);
+        let came = datagrams.iter().map(|datagram| datagram.to);
+        went.chain(came).filter(|to| at.contains(to)).count() as u64
+    };
+    for (at, outcome) in servers {
+        assert_eq!(counted(outcome), to(at), "{at:?}: {outcome:?}");
+    }
+    let sent: u64 = servers.iter().map(|(_, outcome)| departed(outcome)).sum();
+    assert_eq!(sent, left.len() as u64);
+}
+
+fn nothing_goes_round_between_two_servers_and_a_relay(datapath: Datapath) {
+    let world = World::new();
+    let lab = &world.lab;
+    let one = Server::start(lab, datapath, &UNLIMITED).unwrap();
+    let other = Server::start_on(&lab.bench, OTHER_SERVER, datapath, &UNLIMITED).unwrap();
+    let relay = Relay::start(lab, &Settings::new(datapath)).unwrap();
+    let servers = [Lab::SERVER_V4, OTHER_SERVER];
+    let [p, q] = both(OTHER_SERVER);
+    let parties = [PRIMARY, SECONDARY, p, q, RELAY, NOBODY];
+
+    let read = || outcome(one.status().unwrap());
+    let datagrams = every_combination([PRIMARY, SECONDARY], &servers, &parties);
+    let left = world.provoke(&world.server, &read, &datagrams);
+    let accounts = [
+        ([PRIMARY, SECONDARY], read()),
+        ([p, q], outcome(other.status().unwrap())),
+    ];
+    assert_at_most_one_hop(&datagrams, &left, &accounts);
+    relay.stop().unwrap();
+    other.stop().unwrap();
+    one.stop().unwrap();
+}
+
+fn nothing_goes_round_between_a_server_and_the_relay_in_its_process(datapath: Datapath) {
+    let world = World::new();
+    let lab = &world.lab;
+    let keys = "source-per-s = 10000000\nsource-burst = 10000000\ntarget-per-s = 10000000\ntarget-burst = 10000000\n\
+                native-per-s = 10000000\nnative-burst = 10000000";
+    let both_roles = Both::start(lab, datapath, keys).unwrap();
+    let other = Server::start(lab, datapath, &UNLIMITED).unwrap();
+    let servers = [Both::PRIMARY, Lab::SERVER_V4];
+    let [p, q] = both(Both::PRIMARY);
+    let parties = [p, q, RELAY, PRIMARY, SECONDARY, NOBODY];
+
+    let read = || outcome(both_roles.status().unwrap());
+    let datagrams = every_combination([p, q], &servers, &parties);
+    let left = world.provoke(&world.relay, &read, &datagrams);
+    let accounts = [
+        ([p, q], read()),
+        ([PRIMARY, SECONDARY], outcome(other.status().unwrap())),
+    ];
+    assert_at_most_one_hop(&datagrams, &left, &accounts);
+    other.stop().unwrap();
+    both_roles.stop().unwrap();
+}
+
+with_and_without_xdp! {
+    nothing_goes_round_between_two_servers_and_a_relay:
+        in_xdp_nothing_goes_round_between_two_servers_and_a_relay,
+        in_user_space_nothing_goes_round_between_two_servers_and_a_relay;
+    nothing_goes_round_between_a_server_and_the_relay_in_its_process:
+        in_xdp_nothing_goes_round_between_a_server_and_the_relay_in_its_process,
+        in_user_space_nothing_goes_round_between_a_server_and_the_relay_in_its_process;
+}
