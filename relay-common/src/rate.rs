@@ -1,18 +1,18 @@
 //! Token buckets of the server in XDP (S-17): by IPv4 address, one cache line a lookup, no memory that grows.
 //!
 //! ```text
-//! line   = 8 buckets                                      64 bytes; an address has its place in one line
+//! line   = 7 buckets | scratch (8)                        64 bytes; an address has its place in one line
 //! bucket = IPv4 address (4), as on the wire | full at (4) when it will be full again, in units of 1024 ns
 //! ```
 //!
 //! An address that is in no bucket has a full one, and takes the place of the bucket that lacks least. So whoever sends from a
-//! million addresses never makes an honest one lose, and what an address owes is forgotten only when seven others of its line
+//! million addresses never makes an honest one lose, and what an address owes is forgotten only when the six others of its line
 //! owe more.
 
 use crate::lookup::{is_zero, opaque};
 
 /// Buckets of a line.
-pub const RATE_WAYS: usize = 8;
+pub const RATE_WAYS: usize = 7;
 /// Lines of one kind of bucket (by source, by target) on one CPU.
 pub const RATE_LINES: u32 = 1 << 12;
 /// Kinds of buckets: by source, by target.
@@ -31,7 +31,12 @@ const DEPTH_MAX: u32 = 1 << 30;
 /// A line of buckets.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct RateLine(pub [u64; RATE_WAYS]);
+pub struct RateLine {
+    /// The buckets.
+    pub buckets: [u64; RATE_WAYS],
+    /// For whoever writes a bucket: see `relay-ebpf`.
+    pub scratch: u64,
+}
 
 const _: () = assert!(size_of::<RateLine>() == 64);
 
@@ -98,17 +103,17 @@ pub struct Taken {
 
 /// Takes one packet's worth from the bucket of `address` in its line. `None`: it has not got as much.
 ///
-/// Without branches: eight comparisons that nobody can predict, and as many paths for the verifier.
+/// Without branches: seven comparisons that nobody can predict, and as many paths for the verifier.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation)] // Parts of words.
 pub fn take(line: &RateLine, address: u32, now: u32, rate: Rate) -> Option<Taken> {
     /// Where the lack stands in a candidate: above the number of its way.
-    const LACK_SHIFT: u32 = RATE_WAYS.trailing_zeros();
+    const LACK_SHIFT: u32 = 3;
     /// Above every lack: a candidate with it is the bucket of another address.
     const OTHER: u64 = 1 << 40;
 
     let mut best = u64::MAX >> 1;
-    for (way, bucket) in line.0.iter().enumerate() {
+    for (way, bucket) in line.buckets.iter().enumerate() {
         let lack = lack((*bucket >> 32) as u32, now, rate);
         let other = (1 - is_zero(u64::from(*bucket as u32 ^ address))) * OTHER;
         best = least(best, other | lack << LACK_SHIFT | way as u64);
@@ -119,7 +124,7 @@ pub fn take(line: &RateLine, address: u32, now: u32, rate: Rate) -> Option<Taken
         0
     } + rate.interval;
     (lack <= rate.depth).then(|| Taken {
-        way: best as usize & (RATE_WAYS - 1),
+        way: best as usize & ((1 << LACK_SHIFT) - 1),
         bucket: u64::from(address) | u64::from(now.wrapping_add(lack)) << 32,
     })
 }
@@ -150,7 +155,7 @@ mod tests {
     /// Takes from the line; says whether there was enough.
     fn took(line: &mut RateLine, address: u32, now: u32, rate: Rate) -> bool {
         take(line, address, now, rate)
-            .map(|taken| line.0[taken.way] = taken.bucket)
+            .map(|taken| line.buckets[taken.way] = taken.bucket)
             .is_some()
     }
 
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn addresses_spread_over_the_lines() {
         let mut lines = vec![0_u32; RATE_LINES as usize];
-        for address in 0..RATE_LINES * 8 {
+        for address in 0..RATE_LINES * 7 {
             lines[rate_line(address, 0x9e37_79b9_7f4a_7c15) as usize] += 1;
         }
         assert!(lines.iter().all(|count| *count < 40));

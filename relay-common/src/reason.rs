@@ -264,12 +264,14 @@ reasons! {
     Icmp6TooLarge = Dropped,
     /// ICMPv6 a server does not carry: neighbour discovery, or to native IPv6 anything but echo.
     Icmp6NotCarried = Dropped,
-    /// Packets from one IPv4 address to the server come faster than the limit.
+    /// What one IPv4 address sends on through the server comes faster than the limit.
     OuterSourceRateExceeded = Dropped,
-    /// Packets through the server to one IPv4 address are due faster than the limit.
+    /// Advertisements and packets to one IPv4 address are due from the server faster than the limit.
     TargetRateExceeded = Dropped,
     /// Echoes through the server to native IPv6 are due faster than the limit.
     NativeRateExceeded = Dropped,
+    /// More bytes behind a packet to the server than trailers need.
+    TrailersTooLong = Dropped,
 }
 
 macro_rules! fate_to_reason {
@@ -296,6 +298,7 @@ fate_to_reason! {
     Advertised ForwardedToClient ForwardedToNative
     NotBubbleNorIcmp6 ServerAddressed ClientOfAnotherServer SolicitationInvalid CredentialsMissing ClientIdUnknown
     CredentialsWrong Icmp6TooLarge Icmp6NotCarried OuterSourceRateExceeded TargetRateExceeded NativeRateExceeded
+    TrailersTooLong
 }
 
 #[cfg(test)]

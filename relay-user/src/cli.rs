@@ -152,33 +152,33 @@ pub struct ServerFlags {
 /// Flags of `server` that are whole numbers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServerNumberFlags {
-    /// Packets from one IPv4 address that are answered or sent on a second, 1 to 10000000, in the long run.
-    /// [default: 200]
+    /// Packets from one IPv4 address that are sent on to clients a second, 1 to 10000000, in the long run.
+    /// [default: 1000]
     #[arg(long, value_name = "N")]
     pub source_per_s: Option<String>,
 
     /// Packets from one IPv4 address that may come at once, 1 to 10000000.
-    /// [default: 400]
+    /// [default: 20000]
     #[arg(long, value_name = "N")]
     pub source_burst: Option<String>,
 
-    /// Packets sent on to one IPv4 address a second, 1 to 10000000, in the long run.
+    /// Advertisements and packets sent on to one IPv4 address a second, 1 to 10000000, in the long run.
     /// [default: 200]
     #[arg(long, value_name = "N")]
     pub target_per_s: Option<String>,
 
-    /// Packets that may go to one IPv4 address at once, 1 to 10000000.
+    /// Advertisements and packets that may go to one IPv4 address at once, 1 to 10000000.
     /// [default: 400]
     #[arg(long, value_name = "N")]
     pub target_burst: Option<String>,
 
     /// Echoes sent on to native IPv6 a second, 0 to 10000000, in the long run.
-    /// [default: 100]
+    /// [default: 1000]
     #[arg(long, value_name = "N")]
     pub native_per_s: Option<String>,
 
     /// Echoes to native IPv6 that may go at once, 0 to 10000000.
-    /// [default: 200]
+    /// [default: 2000]
     #[arg(long, value_name = "N")]
     pub native_burst: Option<String>,
 }

@@ -97,7 +97,7 @@ fates! {
     OuterSourcePortZero,
     /// Outer source address not global unicast.
     OuterSourceNotGlobal,
-    /// The outer source is the relay's own service address and port.
+    /// The outer source is the relay's own service address and port, or one of the server's (S-8).
     OuterSourceOwn,
     /// Not Teredo: too short, or the first bytes are neither a header nor IPv6.
     PayloadNotTeredo,
@@ -117,7 +117,7 @@ fates! {
     JumbogramForm,
     /// Nothing was ever sent to this peer.
     PeerUnknown,
-    /// The outer source may not speak for the inner source.
+    /// The outer source may not speak for the inner source (R-36, S-6), or is where the packet is to go (S-8).
     OuterSourceMismatch,
     /// Unspecified, loopback, link-local, IPv4-mapped or IPv4-compatible destination.
     DestinationNotGlobal,
@@ -158,6 +158,8 @@ fates! {
     TargetRateExceeded,
     /// Echoes to native IPv6 are due faster than the limit (S-17).
     NativeRateExceeded,
+    /// More bytes behind the packet than trailers need: a server carries no data (S-16, S-18).
+    TrailersTooLong,
 }
 
 #[cfg(test)]

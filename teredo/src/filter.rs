@@ -140,6 +140,9 @@ pub fn client_destination(d: &[u8; 16]) -> Result<Embedded, Fate> {
 /// Largest payload in bytes of an ICMPv6 packet a server carries: enough for connectivity tests, too little for data (S-14).
 pub const SERVER_ICMP6_MAX_LEN: u16 = 88;
 
+/// Most bytes behind a packet a server sends on: trailers of RFC 6081 take 44 at most, and more would carry data (S-16, S-18).
+pub const SERVER_TRAILERS_MAX_LEN: usize = 88;
+
 /// Source of a packet to the server with primary address `primary`, which came from `outer`.
 ///
 /// Nothing is accepted from the very address it would be forwarded to: an echo service there sends back what the server

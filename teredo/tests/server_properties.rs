@@ -342,8 +342,8 @@ proptest! {
         let mut config = Config::new(PRIMARIES[0]);
         match which {
             0 => config.limits.tracked_addresses = 0,
-            1 => config.limits.source_per_s = 0,
-            _ => config.limits.source_burst = 0,
+            1 => config.limits.target_per_s = 0,
+            _ => config.limits.target_burst = 0,
         }
         config.credentials = Credentials::default();
         let (_, sent) = receive(&mut Server::new(config, [7; 32]), &datagram);

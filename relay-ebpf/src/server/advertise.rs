@@ -39,19 +39,13 @@ pub(super) struct Answer {
 /// [`Reason::SolicitationInvalid`], [`Reason::OuterSourceRateExceeded`], [`Reason::PassToServer`].
 #[inline(always)]
 pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, Reason> {
-    let Received {
-        link,
-        headers,
-        start,
-        inner,
-        from,
-        ..
-    } = *received;
+    let Received { start, inner, .. } = *received;
+    let (from, to) = (received.from, received.to);
     // Options, trailers and an origin are no client's we know of.
     if config::server_requires_credentials()
-        || headers.has_origin
+        || received.has_origin
         || inner.payload_len() != SOLICITATION_LEN
-        || received.payload_len != headers.len() + inner.packet_len()
+        || received.rest_len != inner.packet_len()
     {
         return Err(Reason::PassToServer);
     }
@@ -69,18 +63,18 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     if inner.hop_limit != ND_HOP_LIMIT || code != 0 || checksum != 0 {
         return Err(Reason::SolicitationInvalid);
     }
-    let nonce = if headers.has_auth {
+    let nonce = if received.has_auth {
         let nonce = frame
-            .at::<Wire<[u32; 2]>>(link.len + outer::LEN + 4)
+            .at::<Wire<[u32; 2]>>(received.payload + 4)
             .ok_or(Reason::PassToServer)?;
         Some(nonce.0)
     } else {
         None
     };
     let at = if has_cone_bit(&inner.source) {
-        other_address(received.outer.ipv4.destination)
+        other_address(to)
     } else {
-        received.outer.ipv4.destination
+        to
     };
     let ends = [socket(at, SERVER_PORT.to_be()), from];
     let origin = super::forward::origin(from);
@@ -88,7 +82,7 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     let udp_checksum = udp_checksum(ends, payload_len, nonce, origin);
     rates::from_source(from.ip())?;
     Ok(Answer {
-        link_len: link.len,
+        link_len: received.payload - outer::LEN,
         outer: Outer::new(Reason::Advertised, 0, payload_len, ends, udp_checksum),
         nonce,
         origin,

@@ -3,17 +3,21 @@
 use relay_common::{KeyWords, MappedWord, Reason};
 use teredo::addr::SERVER_PORT;
 use teredo::wire::checksum::{self, Sum};
+use teredo::wire::ipv6::{self, Ipv6Header};
 use zerocopy::{FromBytes, IntoBytes, KnownLayout, Unaligned};
 
-use super::headers::ORIGIN_LEN;
+use super::headers::{Headers, ORIGIN_LEN};
 use super::{
-    ICMP6_MAX_LEN, REDIRECT, ROUTER_SOLICITATION, Received, accept, is_of_client, is_own,
-    may_be_sent_to, rates, server_of, socket,
+    BUBBLE, ICMP6_MAX_LEN, NO_SUM, REDIRECT, ROUTER_SOLICITATION, Received, accept, is_of_client,
+    is_own, may_be_sent_to, rates, server_of, socket,
 };
 use crate::frame::{self, Frame, LinkHeader};
 use crate::nexthop::NextHop;
 use crate::outer::{self, Outer, UdpHeader};
 use crate::{Carried, config};
+
+/// Where the address of a client stands in the packet for it, inverted.
+const TARGET: usize = core::mem::offset_of!(Ipv6Header, destination) + 12;
 
 /// A packet on its way to a client, decided and not written yet.
 pub(super) struct Leaving {
@@ -35,7 +39,7 @@ pub(super) fn origin(of: MappedWord) -> u64 {
     u64::from(!of.port()) << 16 | u64::from(!of.ip()) << 32
 }
 
-/// Judges a packet that is not for the server itself. `message` is its ICMPv6 type, if it is not a bubble.
+/// Judges a packet that is not for the server itself. `message` is its ICMPv6 type, or [`BUBBLE`].
 ///
 /// # Errors
 /// The reason for which it is dropped, or [`Reason::PassToServer`].
@@ -43,23 +47,23 @@ pub(super) fn origin(of: MappedWord) -> u64 {
 pub(super) fn judge(
     frame: &Frame,
     received: &Received<'_>,
-    message: Option<u8>,
+    message: u8,
 ) -> Result<Leaving, Reason> {
     let Received {
         inner,
-        headers,
         from,
         start,
         port,
+        rest_len,
         ..
     } = *received;
     accept(received)?;
     is_of_client(&inner.destination)?;
-    if let Some(kind) = message {
+    if message != BUBBLE {
         if inner.payload_len() > ICMP6_MAX_LEN {
             return Err(Reason::Icmp6TooLarge);
         }
-        if (ROUTER_SOLICITATION..=REDIRECT).contains(&kind) {
+        if (ROUTER_SOLICITATION..=REDIRECT).contains(&message) {
             return Err(Reason::Icmp6NotCarried);
         }
     }
@@ -73,20 +77,22 @@ pub(super) fn judge(
     if is_own(target.ip()) {
         return Err(Reason::MappedAddressOwn);
     }
+    let target_ip = !frame.load(start + TARGET).ok_or(Reason::PassToServer)?;
     let origin = (server_of(&inner.destination) == config::server_primary()).then(|| origin(from));
-    let rest_len = received.payload_len - headers.len();
     let payload_len = rest_len + if origin.is_some() { ORIGIN_LEN } else { 0 };
     let ends = [
         socket(config::server_primary(), SERVER_PORT.to_be()),
         target,
     ];
-    let rest = sum_of_rest(frame, received)?;
-    let udp_checksum = rest.map_or(0, |rest| udp_checksum(ends, payload_len, origin, rest));
+    let udp_checksum = match received.rest_sum {
+        NO_SUM => 0,
+        rest => udp_checksum(ends, payload_len, origin, rest as u16),
+    };
     let len = payload_len + outer::LEN;
     let next =
         NextHop::of_server(frame, port, ends[0], target, len).map_err(|_| Reason::PassToServer)?;
     rates::from_source(from.ip())?;
-    rates::to_target(target.ip())?;
+    rates::to_target(target_ip)?;
     Ok(Leaving {
         next,
         outer: Outer::new(
@@ -103,41 +109,40 @@ pub(super) fn judge(
     })
 }
 
-/// What the packet and its trailers sum to, by the checksum they came with; `None` if they came without.
+/// What the packet and its trailers sum to, by the checksum they came with; [`NO_SUM`] if they came without.
 ///
 /// A datagram that arrives damaged leaves damaged by as much: nothing is hidden, and no byte of it is looked at.
 #[inline(always)]
-fn sum_of_rest(frame: &Frame, received: &Received<'_>) -> Result<Option<u16>, Reason> {
-    let Received {
-        link,
-        outer,
-        headers,
-        ..
-    } = received;
+pub(super) fn sum_of_rest(
+    frame: &Frame,
+    outer: &Outer,
+    payload: usize,
+    headers: Headers,
+) -> Result<u32, Reason> {
     let udp = outer.udp;
     let checksum = u16::from_be(udp.checksum);
     if checksum == 0 {
-        return Ok(None);
+        return Ok(NO_SUM);
     }
     let udp_len = u16::from_be(udp.len);
     // With its checksum everything sums to zero: what is left is minus all that is known.
-    let known = headers
-        .sum(frame, link.len + outer::LEN)
+    let rest = headers
+        .sum(frame, payload)
         .ok_or(Reason::PassToServer)?
         .add_u16(checksum)
         .add_u32(u32::from_be(outer.ipv4.source))
         .add_u32(u32::from_be(outer.ipv4.destination))
-        .add_u16(teredo::wire::ipv6::UDP.into())
+        .add_u16(ipv6::UDP.into())
         .add_u16(udp_len)
         .add_u16(u16::from_be(udp.source))
         .add_u16(u16::from_be(udp.destination))
         .add_u16(udp_len)
         .finish();
     // Behind thirteen bytes upper halves stood in lower ones.
-    Ok(Some(if headers.has_auth {
-        known.swap_bytes()
+    Ok(u32::from(if headers.has_auth {
+        rest.swap_bytes()
     } else {
-        known
+        rest
     }))
 }
 
@@ -154,7 +159,7 @@ fn udp_checksum(
     let sum = Sum::new()
         .add_u32(u32::from_be(source.ip()))
         .add_u32(u32::from_be(target.ip()))
-        .add_u16(teredo::wire::ipv6::UDP.into())
+        .add_u16(ipv6::UDP.into())
         .add_u16(udp_len)
         .add_u16(u16::from_be(source.port()))
         .add_u16(u16::from_be(target.port()))

@@ -3,6 +3,7 @@
 //! What is not settled by looking at it is [`Reason::PassToServer`]: the kernel hands it to the server's sockets.
 
 mod advertise;
+mod blur;
 mod forward;
 mod headers;
 mod rates;
@@ -19,6 +20,7 @@ use crate::frame::{Frame, Link};
 use crate::maps::SERVER_OPENED;
 use crate::outer::{self, Outer};
 use crate::{Carried, config, datagram};
+use blur::Blur;
 use headers::Headers;
 
 /// Type of a router solicitation, the first of neighbour discovery.
@@ -27,23 +29,33 @@ const ROUTER_SOLICITATION: u8 = 133;
 const REDIRECT: u8 = 137;
 /// Bytes of the largest ICMPv6 message a server sends on (S-14).
 const ICMP6_MAX_LEN: u16 = 88;
+/// Stands for the type of a bubble, which is no message.
+const BUBBLE: u8 = 0;
 /// Bytes of the smallest ICMPv6 message that is looked at here.
 const ICMP6_MIN_LEN: u16 = 8;
 
 /// A datagram to the server that was found well-formed.
 struct Received<'a> {
-    link: Link,
     port: &'static Port,
-    outer: Outer,
+    /// Where the UDP payload begins: behind a link header of 14, 18 or 22 bytes.
+    payload: usize,
     /// Who sent it.
     from: MappedWord,
-    /// Bytes of the UDP payload.
-    payload_len: usize,
-    headers: Headers,
+    /// Which address it was sent to, as on the wire.
+    to: u32,
+    has_auth: bool,
+    has_origin: bool,
     /// Where the inner packet begins.
     start: usize,
     inner: &'a Ipv6Header,
+    /// Bytes of the packet and its trailers.
+    rest_len: usize,
+    /// Their sum, by the checksum they came with; [`NO_SUM`] if they came without.
+    rest_sum: u32,
 }
+
+/// There is no checksum to tell a sum.
+const NO_SUM: u32 = 1 << 16;
 
 /// Answers the datagram, or sends it on.
 ///
@@ -53,24 +65,37 @@ struct Received<'a> {
 pub(crate) fn serve(frame: &mut Frame, link: Link, port: &'static Port) -> Result<Carried, Reason> {
     let outer = *frame.at::<Outer>(link.len).ok_or(Reason::NotOurs)?;
     let payload_len = datagram::payload_len(&outer, frame, link)?;
-    let from = sender(&outer)?;
+    judge_sender(&outer)?;
     let payload = link.len + outer::LEN;
+    let from = socket(
+        frame
+            .load(link.len + outer::SOURCE)
+            .ok_or(Reason::NotOurs)?,
+        outer.udp.source,
+    );
     let headers = Headers::read(frame, payload, payload_len)?;
-    let start = payload + headers.len();
-    let inner = headers::inner(frame, start, payload_len - headers.len())?;
+    let rest_sum = forward::sum_of_rest(frame, &outer, payload, headers)?;
+
+    // Twelve ways lead here; from here on they are one.
+    let blur = Blur::new();
+    let start = blur.number(payload + headers.len(), 0x7f);
+    let rest_len = payload_len - headers.len();
+    let inner = headers::inner(frame, start, rest_len)?;
     let received = Received {
-        link,
         port,
-        outer,
+        payload: blur.number(payload, 0x3f),
         from,
-        payload_len,
-        headers,
+        to: outer.ipv4.destination,
+        has_auth: blur.number(headers.has_auth.into(), 1) != 0,
+        has_origin: blur.number(headers.has_origin.into(), 1) != 0,
         start,
         inner,
+        rest_len,
+        rest_sum: blur.number(rest_sum as usize, 0x1_ffff) as u32,
     };
     let message = message_type(frame, &received)?;
     if is_addressed_here(inner) {
-        let solicitation = message == Some(ROUTER_SOLICITATION)
+        let solicitation = message == ROUTER_SOLICITATION
             && inner.destination == ALL_ROUTERS
             && is_link_local(&inner.source);
         if !solicitation {
@@ -83,9 +108,9 @@ pub(crate) fn serve(frame: &mut Frame, link: Link, port: &'static Port) -> Resul
     leaving.send(frame)
 }
 
-/// Who sent the datagram (S-4, S-8).
+/// Whether the sender may be answered (S-4, S-8).
 #[inline(always)]
-fn sender(outer: &Outer) -> Result<MappedWord, Reason> {
+fn judge_sender(outer: &Outer) -> Result<(), Reason> {
     let (ip, port) = (outer.ipv4.source, outer.udp.source);
     if port == 0 {
         return Err(Reason::OuterSourcePortZero);
@@ -96,7 +121,7 @@ fn sender(outer: &Outer) -> Result<MappedWord, Reason> {
     if is_own(ip) && port == SERVER_PORT.to_be() {
         return Err(Reason::OuterSourceOwn);
     }
-    Ok(socket(ip, port))
+    Ok(())
 }
 
 /// Whether the address is one of the server's.
@@ -121,12 +146,12 @@ fn may_be_sent_to(ip: u32) -> bool {
                 .is_some())
 }
 
-/// The type of the ICMPv6 message; `None` for a bubble (S-3).
+/// The type of the ICMPv6 message; [`BUBBLE`] for a bubble (S-3).
 #[inline(always)]
-fn message_type(frame: &Frame, received: &Received<'_>) -> Result<Option<u8>, Reason> {
+fn message_type(frame: &Frame, received: &Received<'_>) -> Result<u8, Reason> {
     let inner = received.inner;
     if inner.is_bubble() {
-        return Ok(None);
+        return Ok(BUBBLE);
     }
     if inner.next_header != ipv6::ICMP6 {
         return Err(Reason::NotBubbleNorIcmp6);
@@ -136,7 +161,7 @@ fn message_type(frame: &Frame, received: &Received<'_>) -> Result<Option<u8>, Re
     }
     frame
         .at::<u8>(received.start + ipv6::HEADER_LEN)
-        .map(|kind| Some(*kind))
+        .copied()
         .ok_or(Reason::PassToServer)
 }
 

@@ -1,7 +1,9 @@
 //! Token buckets by IPv4 address (S-17), of each CPU's own.
 
+use core::ptr::{read_volatile, write_volatile};
+
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use relay_common::{RATE_KINDS, RATE_LINES, RATE_WAYS, Rate, Reason, rate_line, rate_time, take};
+use relay_common::{RATE_KINDS, RATE_LINES, Rate, Reason, rate_line, rate_time, take};
 
 use crate::config;
 use crate::maps::RATES;
@@ -36,6 +38,14 @@ fn take_from(kind: u32, ip: u32, rate: Rate, exceeded: Reason) -> Result<(), Rea
     // SAFETY: the line is this CPU's own and XDP programs do not nest on one CPU.
     let line = unsafe { &mut *line };
     let taken = take(line, ip, rate_time(config::now_ns()), rate).ok_or(exceeded)?;
-    line.0[taken.way & (RATE_WAYS - 1)] = taken.bucket;
+    // What it loads from a map the verifier takes as it comes. The number as it was computed it would follow back, and keep
+    // every way to here apart that differs in what is known of the address.
+    // SAFETY: references to the word.
+    let way = unsafe {
+        write_volatile(&raw mut line.scratch, taken.way as u64);
+        read_volatile(&raw const line.scratch) as usize
+    };
+    let bucket = line.buckets.get_mut(way).ok_or(Reason::PassToServer)?;
+    *bucket = taken.bucket;
     Ok(())
 }

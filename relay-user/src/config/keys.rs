@@ -266,38 +266,39 @@ pub const SERVER_KEYS: &[Key] = &[
     Key {
         name: "source-per-s",
         form: "number of packets a second, 1 to 10000000",
-        default: "200",
-        text: "Packets from one IPv4 address that are answered or sent on, in the long run (`OuterSourceRateExceeded`). A client \
-               behind it takes one in thirty seconds. The XDP program counts on each CPU for itself.",
+        default: "1000",
+        text: "Bubbles and ICMPv6 messages from one IPv4 address that are sent on to clients, in the long run \
+               (`OuterSourceRateExceeded`). A relay has one address for all it looks for. The XDP program counts on each CPU for itself.",
     },
     Key {
         name: "source-burst",
         form: "number of packets, 1 to 10000000",
-        default: "400",
-        text: "Packets from one IPv4 address that may come at once.",
+        default: "20000",
+        text: "Those of one IPv4 address that may come at once.",
     },
     Key {
         name: "target-per-s",
         form: "number of packets a second, 1 to 10000000",
         default: "200",
-        text: "Bubbles and ICMPv6 messages sent on to one IPv4 address, in the long run (`TargetRateExceeded`).",
+        text: "Packets for one IPv4 address of clients, in the long run (`TargetRateExceeded`): advertisements and what is sent on to it, \
+               echoes to native IPv6 from it. A client behind it asks for an advertisement in thirty seconds.",
     },
     Key {
         name: "target-burst",
         form: "number of packets, 1 to 10000000",
         default: "400",
-        text: "Bubbles and ICMPv6 messages that may go to one IPv4 address at once.",
+        text: "Those for one IPv4 address that may come at once.",
     },
     Key {
         name: "native-per-s",
         form: "number of echoes a second, 0 to 10000000",
-        default: "100",
+        default: "1000",
         text: "Echoes sent on to native IPv6 for all clients together, in the long run (`NativeRateExceeded`).",
     },
     Key {
         name: "native-burst",
         form: "number of echoes, 0 to 10000000",
-        default: "200",
+        default: "2000",
         text: "Echoes to native IPv6 that may go at once. 0: none at all.",
     },
     Key {

@@ -62,12 +62,12 @@ pub(super) const NUMBERS: [Number; 12] = [
 
 /// Those of the server, in the order of the documentation.
 pub(super) const SERVER_NUMBERS: [Number; 6] = [
-    number("source-per-s", "packets a second", (1, 10_000_000), 200),
-    number("source-burst", "packets", (1, 10_000_000), 400),
+    number("source-per-s", "packets a second", (1, 10_000_000), 1000),
+    number("source-burst", "packets", (1, 10_000_000), 20_000),
     number("target-per-s", "packets a second", (1, 10_000_000), 200),
     number("target-burst", "packets", (1, 10_000_000), 400),
-    number("native-per-s", "echoes a second", (0, 10_000_000), 100),
-    number("native-burst", "echoes", (0, 10_000_000), 200),
+    number("native-per-s", "echoes a second", (0, 10_000_000), 1000),
+    number("native-burst", "echoes", (0, 10_000_000), 2000),
 ];
 
 impl Number {

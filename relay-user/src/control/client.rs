@@ -1,6 +1,6 @@
 //! The asking end of the control socket: `shipworm status` and `shipworm peers`. Blocking.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::status::{Peers, Status};
 
 /// How long the daemon may take to answer.
 const REPLY_S: u64 = 10;
+/// Longest answer that is read: more than [`MAX_PEER_ROWS`](super::MAX_PEER_ROWS) take.
+const REPLY_BYTES: u64 = 32 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +99,8 @@ fn exchange(path: &Path, request: Request) -> io::Result<String> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut reply = String::new();
-    if BufReader::new(stream).read_line(&mut reply)? == 0 {
+    let mut bounded = BufReader::new(stream).take(REPLY_BYTES);
+    if bounded.read_line(&mut reply)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(reply)

@@ -1,6 +1,6 @@
 //! Handing over to another daemon (`shipworm relay --take-over`): the sockets change hands, so that what waits in them is not lost.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -104,8 +104,8 @@ pub fn take_over(socket: &Path) -> io::Result<Option<Inheritance>> {
     };
     let server = descriptors.collect();
     // It closes the connection with its last breath: ports and queues are free then.
-    let mut rest = String::new();
-    let _ = BufReader::new(stream).read_line(&mut rest);
+    let mut rest = stream.take(super::REQUEST_BYTES as u64);
+    let _ = io::copy(&mut rest, &mut io::sink());
     Ok(Some(Inheritance {
         service,
         tun,
@@ -202,7 +202,6 @@ fn receive_with(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::Read;
 
     use super::*;
 

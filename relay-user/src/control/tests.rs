@@ -172,6 +172,51 @@ fn a_relay_that_does_not_answer_is_said_to_be_shutting_down() {
 }
 
 #[test]
+fn an_answer_without_end_is_cut_off() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.sock");
+    let listener = UnixListener::bind(&path).expect("bound");
+    let talks = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody asks");
+        let words = [b' '; 1 << 16];
+        // Until nobody listens any more.
+        while stream.write_all(&words).is_ok() {}
+    });
+    let answer = status(&path);
+    assert!(
+        matches!(answer, Err(AskError::Unreadable { .. })),
+        "{answer:?}"
+    );
+    talks.join().expect("a clean end");
+}
+
+#[test]
+fn a_full_list_of_the_longest_rows_is_read() {
+    let row = crate::status::PeerRow {
+        address: "2001:1111:1111:1111:1111:1111:1111:1111"
+            .parse()
+            .expect("an address"),
+        mapped: "255.255.255.255:65535".parse().expect("an address"),
+        state: crate::status::PeerState::Probing,
+        last_rx_age_s: Some(u64::MAX),
+        bubbles: u32::MAX,
+        queued_packets: u32::MAX,
+    };
+    let daemon = Daemon::start_with(move |ask| {
+        if let Ask::Peers { limit, answer } = ask {
+            let peers = vec![row; limit];
+            let _ = answer.send(Peers {
+                total: u64::MAX,
+                peers,
+            });
+        }
+    });
+    let answer = peers(&daemon.socket(), MAX_PEER_ROWS).expect("answered");
+    assert_eq!(answer.peers.len(), MAX_PEER_ROWS as usize);
+    daemon.stop();
+}
+
+#[test]
 fn the_socket_has_mode_0660_in_a_directory_of_mode_0755_and_goes_with_its_daemon() {
     let daemon = Daemon::start();
     let mode = |path: &Path| {

@@ -40,13 +40,13 @@ impl Config {
 /// Every bound of the server (invariant 9, S-17). A rate or a burst of 0 lets nothing through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Answers and forwarded packets a second caused by one outer IPv4 source.
+    /// Packets a second forwarded to clients for one outer IPv4 source: a relay has one for all its bubbles.
     pub source_per_s: u32,
     /// Those of one source that may come at once.
     pub source_burst: u32,
-    /// Packets a second forwarded to one client's IPv4 address.
+    /// Packets a second for one client's IPv4 address: advertisements and forwarded ones to it, echoes to native IPv6 from it.
     pub target_per_s: u32,
-    /// Those to one address that may go at once.
+    /// Those for one address that may come at once.
     pub target_burst: u32,
     /// Echoes a second forwarded to native IPv6, all together.
     pub native_per_s: u32,
@@ -62,12 +62,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            source_per_s: 200,
-            source_burst: 400,
+            source_per_s: 1000,
+            source_burst: 20_000,
             target_per_s: 200,
             target_burst: 400,
-            native_per_s: 100,
-            native_burst: 200,
+            native_per_s: 1000,
+            native_burst: 2000,
             tracked_addresses: 65_536,
         }
     }

@@ -38,12 +38,9 @@ impl Server {
             self.judge_native(header)?;
         }
         filter::server_content(header, received.body.first().copied(), client.is_none())?;
-        if !self.sources.take_or_take_over(now, outer.ip) {
-            return Err(Fate::OuterSourceRateExceeded);
-        }
         match client {
             Some(client) => self.forward_to_client(now, outer, &client, received),
-            None => self.forward_to_native(now, received),
+            None => self.forward_to_native(now, outer, received),
         }
     }
 
@@ -68,6 +65,12 @@ impl Server {
         client: &TeredoAddr,
         received: &Payload<'_>,
     ) -> Result<Order, Fate> {
+        if received.tail.len() > filter::SERVER_TRAILERS_MAX_LEN {
+            return Err(Fate::TrailersTooLong);
+        }
+        if !self.sources.take_or_take_over(now, outer.ip) {
+            return Err(Fate::OuterSourceRateExceeded);
+        }
         let to = client.mapped();
         if !self.targets.take_or_take_over(now, to.ip) {
             return Err(Fate::TargetRateExceeded);
@@ -90,8 +93,17 @@ impl Server {
         Ok(Order::ToClient { to })
     }
 
-    /// S-14. The server is a router here: the hop limit goes down by one.
-    fn forward_to_native(&mut self, now: Instant, received: &Payload<'_>) -> Result<Order, Fate> {
+    /// S-14. The server is a router here: the hop limit goes down by one. No client takes more of what all of them share than
+    /// it may get itself.
+    fn forward_to_native(
+        &mut self,
+        now: Instant,
+        outer: Mapped,
+        received: &Payload<'_>,
+    ) -> Result<Order, Fate> {
+        if !self.targets.take_or_take_over(now, outer.ip) {
+            return Err(Fate::TargetRateExceeded);
+        }
         if !self.native.take(now) {
             return Err(Fate::NativeRateExceeded);
         }

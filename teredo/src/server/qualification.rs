@@ -31,8 +31,9 @@ impl Server {
             _ if self.config.require_credentials => return Err(Fate::CredentialsMissing),
             _ => None,
         };
-        if !self.sources.take_or_take_over(now, outer.ip) {
-            return Err(Fate::OuterSourceRateExceeded);
+        // What is answered goes to where it came from, or seems to.
+        if !self.targets.take_or_take_over(now, outer.ip) {
+            return Err(Fate::TargetRateExceeded);
         }
         let origin = Origin { mapped: outer };
         let packet = self.advertisement.to(&solicitation.source);

@@ -42,6 +42,7 @@ impl Fast {
             },
             tunnel_mtu: u16::try_from(rules.mtu).expect("an MTU"),
             punt_frame_max: u32::try_from(rules.punt_frame_max).expect("a frame"),
+            ..Settings::default()
         });
         if program == Program::Jumbo {
             rig.keep_plain_hops();

@@ -15,7 +15,10 @@ use relay_common::{
     AF_INET, AF_INET6, Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey,
     Port, Reason, RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home,
 };
-use relay_user::datapath::{BpfPeers, Clock, OBJECT, RIG, enter_access, of_others};
+use relay_user::datapath::{
+    BpfPeers, Clock, LOOPBACK, OBJECT, RIG, Secrets, ServerRole, describe_server, enter_access,
+    enter_opened, of_others, size_rates,
+};
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
 use teredo::relay::Access;
 
@@ -80,7 +83,7 @@ pub(crate) struct Outcome {
 }
 
 /// What a loaded program is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The service socket.
     pub(crate) service: Mapped,
@@ -88,6 +91,10 @@ pub(crate) struct Settings {
     pub(crate) tunnel_mtu: u16,
     /// Largest frame for the slow path's sockets.
     pub(crate) punt_frame_max: u32,
+    /// Whether there is a relay; without one the loopback device's point of view is taken.
+    pub(crate) has_relay: bool,
+    /// The server, if there is one.
+    pub(crate) server: Option<ServerRole>,
 }
 
 impl Default for Settings {
@@ -96,9 +103,24 @@ impl Default for Settings {
             service: SERVICE,
             tunnel_mtu: TUNNEL_MTU,
             punt_frame_max: PUNT_FRAME_MAX,
+            has_relay: true,
+            server: None,
         }
     }
 }
+
+/// Random keys that are not.
+const SECRETS: Secrets = Secrets {
+    identification: 0x9e37_79b9_7f4a_7c15,
+    table: [
+        1,
+        0x9e37_79b9_7f4a_7c15,
+        0x94d0_49bb_1331_11eb,
+        0xbf58_476d_1ce4_e5b9,
+    ],
+    routes: 0xbf58_476d_1ce4_e5b9,
+    rates: 0x2545_f491_4f6c_dd1d,
+};
 
 /// The loaded program and the namespace's devices.
 pub(crate) struct Rig {
@@ -139,37 +161,40 @@ impl Rig {
     }
 
     fn load_serving(access: &Access, settings: Settings) -> Self {
-        let shape = TableShape::new(
-            MAX_PEERS,
-            [
-                1,
-                0x9e37_79b9_7f4a_7c15,
-                0x94d0_49bb_1331_11eb,
-                0xbf58_476d_1ce4_e5b9,
-            ],
-        );
+        let shape = TableShape::new(MAX_PEERS, SECRETS.table);
         let clock = Clock::measure().expect("the kernel runs programs");
-        let config = Pod(RelayConfig {
+        let mut config = RelayConfig {
             table: shape,
             jiffy_ns: clock.jiffy_ns,
             clock_offset_ns: clock.offset_ns,
-            route_key: 0xbf58_476d_1ce4_e5b9,
-            id_key: 0x9e37_79b9_7f4a_7c15,
-            fib_ifindex: ifindex("tun"),
-            service_ipv4: settings.service.ip.octets(),
-            service_port: settings.service.port.to_be_bytes(),
-            tunnel_mtu: settings.tunnel_mtu,
+            route_key: SECRETS.routes,
+            id_key: SECRETS.identification,
+            fib_ifindex: LOOPBACK,
             punt_frame_max: settings.punt_frame_max,
-            native_access: of_others(&access.native),
-            client_access: of_others(&access.clients),
-            server_access: of_others(&access.servers),
             ..RelayConfig::default()
-        });
-        let mut ebpf = EbpfLoader::new()
+        };
+        if settings.has_relay {
+            config.fib_ifindex = ifindex("tun");
+            config.service_ipv4 = settings.service.ip.octets();
+            config.service_port = settings.service.port.to_be_bytes();
+            config.tunnel_mtu = settings.tunnel_mtu;
+            config.native_access = of_others(&access.native);
+            config.client_access = of_others(&access.clients);
+            config.server_access = of_others(&access.servers);
+        }
+        if let Some(server) = &settings.server {
+            describe_server(&mut config, server, &SECRETS);
+        }
+        let config = Pod(config);
+        let mut loader = EbpfLoader::new();
+        loader
             .map_max_entries(maps::PEERS, shape.lines())
-            .override_global("CONFIG", &config, true)
-            .load(OBJECT)
-            .expect("the object loads");
+            .override_global("CONFIG", &config, true);
+        size_rates(&mut loader, settings.server.is_some()).expect("the machine knows its CPUs");
+        let mut ebpf = loader.load(OBJECT).expect("the object loads");
+        if let Some(server) = &settings.server {
+            enter_opened(&mut ebpf, &server.allow_non_global).expect("the prefixes fit");
+        }
         enter_access(&mut ebpf, access).expect("the prefixes fit");
         program(&mut ebpf, "relay")
             .load()
@@ -386,7 +411,7 @@ impl Rig {
         let before = self.counters();
         let (action, after) = test_run(program(&mut self.ebpf, "relay"), port, 0, frame);
         let outcome = self.outcome(&before, action, after);
-        if outcome.reason.kind() != Kind::Forwarded {
+        if !leaves(outcome.reason) {
             assert_eq!(hex(&outcome.frame), hex(frame), "{:?}", outcome.reason);
         }
         outcome
@@ -434,6 +459,11 @@ impl Rig {
             bytes: usize::try_from(bytes).unwrap(),
         }
     }
+}
+
+/// Whether the program rewrites and sends a frame it counts under `reason`.
+pub(crate) fn leaves(reason: Reason) -> bool {
+    reason.kind() == Kind::Forwarded || reason == Reason::Advertised
 }
 
 /// A client of server 192.0.2.1 behind the NAT 198.51.100.`nat`.

@@ -91,7 +91,7 @@ impl Inner {
         }
     }
 
-    fn transport(
+    pub(crate) fn transport(
         source: Ipv6Addr,
         destination: Ipv6Addr,
         next_header: u8,

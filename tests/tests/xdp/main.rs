@@ -18,6 +18,7 @@ mod punt;
 mod reasons;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod server;
 mod vectors;
 mod verifier;
 

@@ -38,7 +38,7 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn vector(name: &str) -> Vec<u8> {
+pub(crate) fn vector(name: &str) -> Vec<u8> {
     let found = vectors().into_iter().find(|(n, _)| n == name);
     found.unwrap_or_else(|| panic!("{name}")).1
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 const CAPTURES: &str = "teredo/tests/fixtures/pcaps";
+const VECTORS: &str = "teredo/tests/fixtures/vectors.json";
 
 /// `struct pcap_file_header` of the byte order and precision the captures have, and the length of the headers.
 const MAGIC: u32 = 0xa1b2_c3d4;
@@ -56,7 +57,13 @@ impl Seeds {
     /// What they are made of cannot be read, or a file not written.
     pub(super) fn write(self, root: &Path, corpus: &Path) -> Result<()> {
         match self {
-            Self::Datagrams | Self::Packets => self.write_captured(root, corpus),
+            Self::Datagrams => {
+                for (name, vector) in vectors(&text(root, VECTORS)?).context(VECTORS)? {
+                    put(corpus, &name, &vector)?;
+                }
+                self.write_captured(root, corpus)
+            }
+            Self::Packets => self.write_captured(root, corpus),
             Self::Configurations => {
                 let text = text(root, CONFIGURATION)?;
                 put(corpus, "packaged", text.as_bytes())?;
@@ -117,6 +124,26 @@ fn put(corpus: &Path, name: &str, seed: &[u8]) -> Result<()> {
     fs::write(&file, seed).with_context(|| file.display().to_string())
 }
 
+/// The test vectors, by name.
+fn vectors(json: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let file: serde_json::Value = serde_json::from_str(json)?;
+    let vectors = file["vectors"].as_array().context("it has no vectors")?;
+    let named = vectors.iter().map(|vector| {
+        let name = vector["name"].as_str().context("a vector has no name")?;
+        let bytes = vector["hex"].as_str().and_then(bytes);
+        let bytes = bytes.with_context(|| format!("vector {name} is no hex"))?;
+        Ok((format!("vector-{}", name.replace('/', "-")), bytes))
+    });
+    named.collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    rest.is_empty()
+        .then(|| pairs.iter().map(|pair| byte(pair)).collect())?
+}
+
 /// The file with the settings it shows in comments made real.
 fn uncommented(text: &str) -> String {
     let is_setting = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
@@ -165,6 +192,20 @@ mod tests {
             packets += of(Seeds::Packets);
         }
         assert!(datagrams > 100 && packets > 50, "{datagrams} {packets}");
+    }
+
+    #[test]
+    fn every_vector_is_a_seed_and_every_setting_of_the_packaged_file_a_line() {
+        let vectors = vectors(&text(root(), VECTORS).unwrap()).unwrap();
+        assert!(vectors.len() > 20, "{}", vectors.len());
+        assert!(vectors.iter().all(|(_, bytes)| !bytes.is_empty()));
+        assert_eq!(bytes("0aff"), Some(vec![10, 255]));
+        assert_eq!((bytes("0af"), bytes("0x")), (None, None));
+        let configuration = uncommented(&text(root(), CONFIGURATION).unwrap());
+        for setting in ["\niface = ", "\nmax-peers = ", "\nnative-deny = "] {
+            assert!(configuration.contains(setting), "{setting}");
+        }
+        assert!(configuration.contains("\n# Packets that wait"));
     }
 
     #[test]

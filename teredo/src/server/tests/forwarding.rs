@@ -67,6 +67,20 @@ fn trailers_reach_the_client() {
     }
 }
 
+/// S-16: as much as trailers need, and no data.
+#[test]
+fn a_tail_longer_than_trailers_goes_no_further() {
+    let mut bench = Bench::new();
+    let bubble = bubble_to(client(NAT).octets());
+    let longest = [&bubble[..], &[0; 88]].concat();
+    assert_eq!(
+        bench.forwarded(RELAY, &longest).1,
+        with_origin(RELAY, &longest)
+    );
+    let longer = [&bubble[..], &[0; 89]].concat();
+    assert_eq!(bench.refused(RELAY, &longer), Fate::TrailersTooLong);
+}
+
 /// S-14, S-15: hop limits between clients are the clients' own; bubbles carry 0.
 #[test]
 fn hop_limits_towards_clients_do_not_count() {

@@ -1,13 +1,12 @@
-//! `docs/protocol.md` lists every rule of the relay, and what it names exists.
+//! `docs/protocol.md` lists every rule of relay and server, and what it names exists.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-const LAST_RULE: u32 = 57;
-
-/// Numbers the rules skip.
-const UNUSED: std::ops::RangeInclusive<u32> = 6..=9;
+/// The rules of a role: their letter, the last number, and the numbers they skip.
+const ROLES: [(char, u32, RangeInclusive<u32>); 2] = [('R', 57, 6..=9), ('S', 23, 19..=19)];
 
 /// The packages tests may live in.
 const PACKAGES: [&str; 5] = [
@@ -32,17 +31,18 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Place and tests of each rule.
-fn rows(document: &str) -> BTreeMap<u32, (String, String)> {
+fn rows(document: &str) -> BTreeMap<(char, u32), (String, String)> {
     let mut rows = BTreeMap::new();
     for line in document.lines() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         if let [_, rule, _, place, tests, _] = cells[..]
-            && let Some(number) = rule.strip_prefix("R-")
+            && let Some((role, number)) = rule.split_once('-')
+            && let Some((role, ..)) = ROLES.iter().find(|(letter, ..)| role == letter.to_string())
         {
             let number = number
                 .parse()
                 .unwrap_or_else(|_| panic!("not a rule: {rule}"));
-            let twice = rows.insert(number, (place.to_owned(), tests.to_owned()));
+            let twice = rows.insert((*role, number), (place.to_owned(), tests.to_owned()));
             assert!(twice.is_none(), "{rule} is listed twice");
         }
     }
@@ -67,22 +67,25 @@ fn sources(directory: &Path, found: &mut String) {
 }
 
 #[test]
-fn every_rule_of_the_relay_is_listed_with_a_place() {
+fn every_rule_is_listed_with_a_place() {
     let rows = rows(&read(&root().join("docs/protocol.md")));
-    for rule in 1..=LAST_RULE {
-        let place = rows.get(&rule).map(|(place, _)| place);
-        assert_eq!(
-            place.is_none_or(String::is_empty),
-            UNUSED.contains(&rule),
-            "R-{rule}"
-        );
+    for (role, last, unused) in ROLES {
+        for number in 1..=last {
+            let place = rows.get(&(role, number)).map(|(place, _)| place);
+            assert_eq!(
+                place.is_none_or(String::is_empty),
+                unused.contains(&number),
+                "{role}-{number}"
+            );
+        }
+        let of_role = rows.keys().filter(|(letter, _)| *letter == role);
+        assert_eq!(of_role.max(), Some(&(role, last)));
     }
-    assert_eq!(rows.keys().max(), Some(&LAST_RULE));
 }
 
 #[test]
 fn every_place_the_list_names_is_there() {
-    for (rule, (place, _)) in rows(&read(&root().join("docs/protocol.md"))) {
+    for ((role, rule), (place, _)) in rows(&read(&root().join("docs/protocol.md"))) {
         let mut source = None;
         for name in quoted(&place) {
             if name.contains('/') {
@@ -90,10 +93,10 @@ fn every_place_the_list_names_is_there() {
             } else {
                 let source = source
                     .as_ref()
-                    .unwrap_or_else(|| panic!("R-{rule}: {name} of which file?"));
+                    .unwrap_or_else(|| panic!("{role}-{rule}: {name} of which file?"));
                 assert!(
                     source.contains(&format!("fn {name}")),
-                    "R-{rule}: no function {name}"
+                    "{role}-{rule}: no function {name}"
                 );
             }
         }
@@ -108,16 +111,16 @@ fn every_test_the_list_names_is_there_and_the_machine_has_one_for_each_rule() {
             sources(&root().join(package).join(part), &mut all);
         }
     }
-    for (rule, (place, tests)) in rows(&read(&root().join("docs/protocol.md"))) {
+    for ((role, rule), (place, tests)) in rows(&read(&root().join("docs/protocol.md"))) {
         let elsewhere = !place.starts_with('`');
         assert!(
             elsewhere || quoted(&tests).next().is_some(),
-            "R-{rule} has no test"
+            "{role}-{rule} has no test"
         );
         for name in quoted(&tests) {
             assert!(
                 all.contains(&format!("fn {name}(")),
-                "R-{rule}: no test {name}"
+                "{role}-{rule}: no test {name}"
             );
         }
     }
