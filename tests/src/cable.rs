@@ -27,10 +27,22 @@ impl CableEnd {
     /// # Errors
     /// No such interface, or no raw socket may be made.
     pub fn of(node: &Node, interface: &str) -> Result<Self> {
+        Self::open(node, interface, Direction::Incoming)
+    }
+
+    /// As [`CableEnd::of`], for a flood: what comes is not kept.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn deaf(node: &Node, interface: &str) -> Result<Self> {
+        Self::open(node, interface, Direction::Neither)
+    }
+
+    fn open(node: &Node, interface: &str, direction: Direction) -> Result<Self> {
         let what = format!("{interface} of {}", node.name());
         let ifindex = node.ifindex(interface)?;
         let socket = node
-            .enter(|| PacketSocket::bind(ifindex, Direction::Incoming))
+            .enter(|| PacketSocket::bind(ifindex, direction))
             .with_context(|| what.clone())?;
         Ok(Self {
             socket,
@@ -44,11 +56,13 @@ impl CableEnd {
     /// # Errors
     /// The kernel refuses it.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let mut sent = Ok(());
-        wait_for(&format!("room on {}", self.what), ROOM_DEADLINE, || {
-            sent = self.socket.send(frame);
-            !matches!(&sent, Err(error) if has_no_room(error))
-        })?;
+        let mut sent = self.socket.send(frame);
+        if has_no_room(&sent) {
+            wait_for(&format!("room on {}", self.what), ROOM_DEADLINE, || {
+                sent = self.socket.send(frame);
+                !has_no_room(&sent)
+            })?;
+        }
         sent.with_context(|| self.what.clone())
     }
 
@@ -72,6 +86,7 @@ impl CableEnd {
     }
 }
 
-fn has_no_room(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOBUFS)
+fn has_no_room(sent: &io::Result<()>) -> bool {
+    sent.as_ref()
+        .is_err_and(|error| error.raw_os_error() == Some(libc::ENOBUFS))
 }

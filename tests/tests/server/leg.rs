@@ -7,7 +7,7 @@ use teredo::wire::{checksum, ipv6};
 
 use crate::scripted::{Datagram, IPV4_LEN, Left, UDP_LEN};
 
-const ETHERNET_LEN: usize = 14;
+pub(crate) const ETHERNET_LEN: usize = 14;
 
 /// The far end of the cable.
 pub(crate) struct Leg {
@@ -18,13 +18,17 @@ pub(crate) struct Leg {
 impl Leg {
     /// The cable from `port` of `router` to `lb-v4` of `machine`.
     pub(crate) fn to(router: &Node, port: &str, machine: &Node) -> Self {
-        let mut header = [0; ETHERNET_LEN];
-        header[..6].copy_from_slice(&mac(machine, "lb-v4"));
-        header[6..12].copy_from_slice(&mac(router, port));
-        header[12..].copy_from_slice(&[0x08, 0x00]);
         Self {
             end: CableEnd::of(router, port).unwrap(),
-            header,
+            header: header(router, port, machine),
+        }
+    }
+
+    /// The same for a flood: what the machine sends is not kept.
+    pub(crate) fn deaf(router: &Node, port: &str, machine: &Node) -> Self {
+        Self {
+            end: CableEnd::deaf(router, port).unwrap(),
+            header: header(router, port, machine),
         }
     }
 
@@ -63,6 +67,14 @@ impl Leg {
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
         [&self.header[..], &ip, &udp].concat()
     }
+}
+
+fn header(router: &Node, port: &str, machine: &Node) -> [u8; ETHERNET_LEN] {
+    let mut header = [0; ETHERNET_LEN];
+    header[..6].copy_from_slice(&mac(machine, "lb-v4"));
+    header[6..12].copy_from_slice(&mac(router, port));
+    header[12..].copy_from_slice(&[0x08, 0x00]);
+    header
 }
 
 /// Link-layer address of an interface.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lab::both::Both;
 use lab::shipworm::{Datapath, Relay, Server, Settings};
-use lab::{Lab, Node, Options, RELAY_PORT, XdpPass, wait_for};
+use lab::{Lab, Node, RELAY_PORT, XdpPass, wait_for};
 use teredo::addr::SERVER_PORT;
 use teredo::wire::bubble;
 use teredo::wire::rs_ra::RESTRICTED_SOURCE;
@@ -15,7 +15,7 @@ use teredo::wire::trailer::Trailers;
 use crate::account::{Outcome, counted, departed, outcome};
 use crate::leg::Leg;
 use crate::packet;
-use crate::scripted::{Datagram, Left, PRIMARY, SECONDARY, client_of};
+use crate::scripted::{Datagram, Left, PRIMARY, SECONDARY, client_of, quiet_lab};
 use crate::with_and_without_xdp;
 
 /// The primary address of the second server, on the bench machine.
@@ -50,21 +50,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let lab = Lab::new(&Options {
-            nats: Vec::new(),
-            ..Options::default()
-        })
-        .unwrap();
-        lab.inet.ip(&["route add blackhole default"]).unwrap();
-        lab.v6r.ip(&["-6 route add blackhole default"]).unwrap();
+        let lab = quiet_lab();
         for ip in [OTHER_SERVER, secondary(OTHER_SERVER)] {
             let line = format!("addr add {ip}/28 dev lb-v4");
             lab.bench.ip(&[&line]).unwrap();
-        }
-        // Hosts that believe what comes in their own name, so that their servers have to judge it.
-        for node in [&lab.server, &lab.bench, &lab.relay] {
-            node.sysctl("net/ipv4/conf/lb-v4/accept_local", "1")
-                .unwrap();
         }
         let leg = |port, machine: &Node| Leg::to(&lab.inet, port, machine);
         Self {

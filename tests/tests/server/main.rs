@@ -2,6 +2,8 @@
 
 mod account;
 mod credentials;
+mod flood;
+mod honest;
 mod leg;
 mod loops;
 mod matrix;

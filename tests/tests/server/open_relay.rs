@@ -21,6 +21,8 @@ const OTHER_NATIVE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 2)
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
 /// The largest ICMPv6 message that is carried (S-14).
 const LARGEST: usize = 88;
+/// The most bytes that may stand behind a packet.
+const LONGEST_TAIL: usize = 88;
 const ECHO_HEADER: usize = 8;
 
 /// Somebody who is qualified, and somebody else who is.
@@ -151,6 +153,26 @@ fn nothing_but_bubbles_and_small_icmp6_gets_through(datapath: Datapath) {
     account.close();
 }
 
+/// Nobody needs more than 44 bytes of trailers (RFC 6081 4).
+fn no_data_hides_behind_a_packet(datapath: Datapath) {
+    let scene = Scene::new();
+    let mut account = Account::open(&scene, datapath, &[]);
+    let [to_client, _, from_native] = ways();
+    for way in [to_client, from_native] {
+        for packet in [way.bubble(), way.echo(16)] {
+            for len in [LONGEST_TAIL + 1, 1000] {
+                let whole = [&packet[..], &vec![0; len]].concat();
+                let (left, reason) = account.ask(way.datagram(whole));
+                assert_eq!((left, reason), (Vec::new(), "TrailersTooLong"), "{len}");
+            }
+            let whole = [&packet[..], &[0; LONGEST_TAIL]].concat();
+            let (left, _) = account.ask(way.datagram(whole));
+            assert_eq!(left.len(), 1);
+        }
+    }
+    account.close();
+}
+
 fn nothing_but_echoes_reaches_native_ipv6(datapath: Datapath) {
     let scene = Scene::new();
     let mut account = Account::open(&scene, datapath, &[]);
@@ -220,6 +242,9 @@ with_and_without_xdp! {
     nothing_but_bubbles_and_small_icmp6_gets_through:
         in_xdp_nothing_but_bubbles_and_small_icmp6_gets_through,
         in_user_space_nothing_but_bubbles_and_small_icmp6_gets_through;
+    no_data_hides_behind_a_packet:
+        in_xdp_no_data_hides_behind_a_packet,
+        in_user_space_no_data_hides_behind_a_packet;
     nothing_but_echoes_reaches_native_ipv6:
         in_xdp_nothing_but_echoes_reaches_native_ipv6,
         in_user_space_nothing_but_echoes_reaches_native_ipv6;

@@ -59,19 +59,26 @@ pub(crate) fn client_of(server: Ipv4Addr, mapped: SocketAddrV4) -> TeredoAddr {
     TeredoAddr::new(ServerV4(server), 0, Mapped::from(mapped))
 }
 
+/// A lab without sites that knows no way to strangers, so that nobody answers in their place.
+pub(crate) fn quiet_lab() -> Lab {
+    let lab = Lab::new(&Options {
+        nats: Vec::new(),
+        ..Options::default()
+    })
+    .unwrap();
+    lab.inet.ip(&["route add blackhole default"]).unwrap();
+    lab.v6r.ip(&["-6 route add blackhole default"]).unwrap();
+    // Hosts that believe what comes in their own name, so that their servers have to judge it.
+    for node in [&lab.server, &lab.bench, &lab.relay] {
+        node.sysctl("net/ipv4/conf/lb-v4/accept_local", "1")
+            .unwrap();
+    }
+    lab
+}
+
 impl Scene {
     pub(crate) fn new() -> Self {
-        let lab = Lab::new(&Options {
-            nats: Vec::new(),
-            ..Options::default()
-        })
-        .unwrap();
-        lab.inet.ip(&["route add blackhole default"]).unwrap();
-        lab.v6r.ip(&["-6 route add blackhole default"]).unwrap();
-        // A host that believes what comes in its own name, so that the server has to judge it.
-        lab.server
-            .sysctl("net/ipv4/conf/lb-v4/accept_local", "1")
-            .unwrap();
+        let lab = quiet_lab();
         Self {
             v4: Leg::to(&lab.inet, "lb-srv", &lab.server),
             v6: CableEnd::of(&lab.v6r, "lb-srv").unwrap(),
