@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::legs::{self, Legs};
-use crate::{Nat, Node, VlanDevice};
+use crate::{Nat, Node, VlanDevice, XdpPass};
 use crate::{mounts, nat};
 
 /// The relay's UDP port.
@@ -91,6 +91,8 @@ pub struct Lab {
     cabling: Cabling,
     dir: TempDir,
     legs: Legs,
+    /// Where the server's program sends frames.
+    _server_far_end: XdpPass,
 }
 
 impl Lab {
@@ -125,6 +127,9 @@ impl Lab {
         let v6r = Node::new("v6r")?;
         let relay = Node::new("relay")?;
         let server = server_machine(&inet, &v6r)?;
+        let server_far_end = XdpPass::attach(&inet, "lb-srv")?;
+        // As at the relay's cables.
+        inet.run(["ethtool", "-K", "lb-srv", "gro", "off"])?;
         let host = host_machine(&v6r)?;
         let bench = bench_machine(&inet)?;
         let legs = match options.cabling {
@@ -146,6 +151,7 @@ impl Lab {
             cabling: options.cabling,
             dir,
             legs,
+            _server_far_end: server_far_end,
         })
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn role() -> ServerRole {
     }
 }
 
-/// Runs `test` with relay and server in one program.
+/// The same for a server of that role.
 fn in_rig_with(role: ServerRole, test: impl FnOnce(&mut Rig) + Send) {
     in_topology(|| {
         test(&mut Rig::load(Settings {
@@ -60,7 +60,8 @@ fn in_rig_with(role: ServerRole, test: impl FnOnce(&mut Rig) + Send) {
     });
 }
 
-fn in_server(test: impl FnOnce(&mut Rig) + Send) {
+/// Runs `test` with relay and server in one program.
+pub(crate) fn in_server(test: impl FnOnce(&mut Rig) + Send) {
     in_rig_with(role(), test);
 }
 
