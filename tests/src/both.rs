@@ -39,10 +39,11 @@ impl<'lab> Both<'lab> {
         let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
         let socket = dir.path().join("both.sock");
         let text = format!(
-            "iface = {:?}\ndatapath = \"{datapath}\"\nallow-non-global = {LAB_RANGES:?}\nsocket = {socket:?}\n\
+            "iface = {:?}\ndatapath = \"{datapath}\"\nallow-non-global = {LAB_RANGES:?}\nsocket = \"{}\"\n\
              [relay]\nbind = \"{}:{RELAY_PORT}\"\nmax-peers = 32768\npin-dir = \"none\"\n\
              [server]\nprimary = \"{}\"\n{server_keys}\n",
             lab.relay_interfaces(),
+            socket.display(),
             Lab::RELAY_V4,
             Self::PRIMARY,
         );

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-use lab::XdpPass;
 use lab::shipworm::{Datapath, Server};
 use teredo::wire::checksum;
 
@@ -38,7 +37,6 @@ fn flood(leg: &Leg, sources: u32) {
 /// What honest clients experience during the flood. Every datagram that arrives is counted, once.
 fn under_flood(datapath: Datapath, sources: u32) -> (Experience, Arrived) {
     let lab = quiet_lab();
-    let _far_end = XdpPass::attach(&lab.inet, "lb-srv").unwrap();
     let server = Server::start(&lab, datapath, &["--allow-non-global", STRANGERS]).unwrap();
     let leg = Leg::deaf(&lab.inet, "lb-srv", &lab.server);
     let mut honest = Honest::new(&lab, HONEST);

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use lab::{CableEnd, Lab, Options, XdpPass};
+use lab::{CableEnd, Lab, Options};
 use teredo::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
 
 use crate::leg::{self, Leg};
@@ -23,7 +23,6 @@ pub(crate) struct Scene {
     pub(crate) lab: Lab,
     v4: Leg,
     v6: CableEnd,
-    _far_end: XdpPass,
 }
 
 /// A UDP datagram over IPv4.
@@ -82,7 +81,6 @@ impl Scene {
         Self {
             v4: Leg::to(&lab.inet, "lb-srv", &lab.server),
             v6: CableEnd::of(&lab.v6r, "lb-srv").unwrap(),
-            _far_end: XdpPass::attach(&lab.inet, "lb-srv").unwrap(),
             lab,
         }
     }
