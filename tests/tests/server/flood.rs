@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use lab::Lab;
 use lab::shipworm::{Datapath, Server};
 use teredo::wire::checksum;
 
@@ -14,6 +15,8 @@ use crate::scripted::{Datagram, IPV4_LEN, PRIMARY, STRANGERS, quiet_lab, strange
 use crate::solicit::SOLICITATION;
 
 const HONEST: u32 = 50;
+/// How long an honest client waits for an answer. RFC 4380 gives it 4 s (5.2.1).
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Offsets in the frame.
 const CHECKSUM: usize = ETHERNET_LEN + 10;
@@ -39,7 +42,7 @@ fn under_flood(datapath: Datapath, sources: u32) -> (Experience, Arrived) {
     let lab = quiet_lab();
     let server = Server::start(&lab, datapath, &["--allow-non-global", STRANGERS]).unwrap();
     let leg = Leg::deaf(&lab.inet, "lb-srv", &lab.server);
-    let mut honest = Honest::new(&lab, HONEST);
+    let mut honest = Honest::new(&lab, HONEST, Lab::SERVER_V4, PATIENCE);
     let over = AtomicBool::new(false);
     let start = Instant::now();
     let experience = thread::scope(|scope| {

@@ -6,12 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
+use teredo::addr::SERVER_PORT;
 
-use crate::scripted::{Datagram, PRIMARY};
+use crate::scripted::Datagram;
 use crate::solicit::{Answer, Header, SOLICITATION};
 
-/// How long an answer is waited for. RFC 4380 gives it 4 s (5.2.1).
-const PATIENCE: Duration = Duration::from_secs(1);
 /// One client asks no more often: far below what the server grants.
 const INTERVAL: Duration = Duration::from_millis(20);
 const PORT: u16 = 40_000;
@@ -30,6 +29,7 @@ pub(crate) struct Experience {
 struct Client {
     socket: UdpSocket,
     address: SocketAddrV4,
+    server: SocketAddrV4,
     /// Of the last solicitation.
     nonce: u64,
     asked: Instant,
@@ -37,25 +37,35 @@ struct Client {
 }
 
 /// All of them.
-pub(crate) struct Honest(Vec<Client>);
+pub(crate) struct Honest {
+    clients: Vec<Client>,
+    /// How long an answer is waited for.
+    patience: Duration,
+}
 
 impl Honest {
-    pub(crate) fn new(lab: &Lab, count: u32) -> Self {
+    /// `count` clients of the server with that primary address, who wait so long for an answer.
+    pub(crate) fn new(lab: &Lab, count: u32, server: Ipv4Addr, patience: Duration) -> Self {
+        let server = SocketAddrV4::new(server, SERVER_PORT);
         let client = |n: u32| {
             let ip = Ipv4Addr::from_bits(Lab::BENCH_POOL.to_bits() + n);
             let address = SocketAddrV4::new(ip, PORT);
             let socket = lab.bench.enter(|| UdpSocket::bind(address)).unwrap();
-            socket.connect(PRIMARY).unwrap();
+            socket.connect(server).unwrap();
             socket.set_nonblocking(true).unwrap();
             Client {
                 socket,
                 address,
+                server,
                 nonce: u64::from(n) << 32,
                 asked: Instant::now(),
                 waits: false,
             }
         };
-        Self((0..count).map(client).collect())
+        Self {
+            clients: (0..count).map(client).collect(),
+            patience,
+        }
     }
 
     /// Each asks as soon as its last solicitation is answered, or lost, until `stop`.
@@ -63,10 +73,10 @@ impl Honest {
         let mut experience = Experience::default();
         loop {
             let stopping = stop.load(Relaxed);
-            for client in &mut self.0 {
-                client.turn(stopping, &mut experience);
+            for client in &mut self.clients {
+                client.turn(stopping, self.patience, &mut experience);
             }
-            if stopping && !self.0.iter().any(|client| client.waits) {
+            if stopping && !self.clients.iter().any(|client| client.waits) {
                 return experience;
             }
             thread::sleep(Duration::from_millis(1));
@@ -75,7 +85,7 @@ impl Honest {
 }
 
 impl Client {
-    fn turn(&mut self, stopping: bool, experience: &mut Experience) {
+    fn turn(&mut self, stopping: bool, patience: Duration, experience: &mut Experience) {
         // What has arrived counts however late this is looked at.
         while let Some(answer) = self.receive() {
             let header = answer.header.expect("a nonce was sent");
@@ -85,7 +95,7 @@ impl Client {
                 self.waits = false;
             }
         }
-        if self.waits && self.asked.elapsed() > PATIENCE {
+        if self.waits && self.asked.elapsed() > patience {
             self.waits = false;
         }
         if !self.waits && !stopping && self.asked.elapsed() > INTERVAL {
@@ -107,6 +117,7 @@ impl Client {
         let mut buffer = [0; ROOM];
         let len = self.socket.recv(&mut buffer).ok()?;
         let payload = &buffer[..len];
-        Some(Answer::read(&Datagram::new(PRIMARY, self.address, payload)))
+        let datagram = Datagram::new(self.server, self.address, payload);
+        Some(Answer::of(*self.server.ip(), &datagram))
     }
 }

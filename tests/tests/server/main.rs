@@ -13,6 +13,7 @@ mod reflection;
 mod rivals;
 mod scripted;
 mod solicit;
+mod succession;
 
 #[path = "../attackers/block.rs"]
 mod block;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use hmac::{Hmac, Mac};
 use lab::Lab;
@@ -96,6 +96,14 @@ impl Answer {
     /// # Panics
     /// If it is none, or says anything that is wrong.
     pub(crate) fn read(datagram: &Datagram) -> Self {
+        Self::of(Lab::SERVER_V4, datagram)
+    }
+
+    /// The same from the server with another primary address.
+    ///
+    /// # Panics
+    /// As there.
+    pub(crate) fn of(primary: Ipv4Addr, datagram: &Datagram) -> Self {
         let (header, rest) = match Header::read(&datagram.payload) {
             Some((header, rest)) => (Some(header), rest),
             None => (None, &datagram.payload[..]),
@@ -104,7 +112,7 @@ impl Answer {
         assert_eq!(*origin, origin_of(datagram.to));
         let (found, body, tail) = ipv6::parse(packet).unwrap();
         let advertisement = RouterAdvertisement::parse(found, body).unwrap();
-        let server = ServerV4(Lab::SERVER_V4);
+        let server = ServerV4(primary);
         assert_eq!(advertisement.server(), Some(server));
         assert_eq!(advertisement.source, server_link_local(server));
         assert_eq!(advertisement.mtu, Some(1280));
