@@ -23,6 +23,12 @@ enum Kind {
     ColdLine,
     /// A frame the shipped program leaves as it is.
     Untouched { frame: Vec<u8>, reason: Reason },
+    /// A frame the server in the shipped program answers or sends on.
+    Served {
+        frame: Vec<u8>,
+        senders: u32,
+        reason: Reason,
+    },
     /// A frame a program carries.
     Carried {
         which: Which,
@@ -107,6 +113,34 @@ impl Case {
         DIRECTIONS.map(case).into()
     }
 
+    /// The server in the shipped program, senders at random.
+    pub(super) fn of_server() -> Vec<Self> {
+        let case = |name: &str, frame, senders, reason| Self {
+            name: name.into(),
+            kind: Kind::Served {
+                frame,
+                senders,
+                reason,
+            },
+        };
+        let solicitation = frame::solicitation;
+        vec![
+            case("server-rs/1", solicitation(), ONE.0, Reason::Advertised),
+            case(
+                "server-rs/1M",
+                solicitation(),
+                MILLION.0,
+                Reason::Advertised,
+            ),
+            case(
+                "server-bubble/1",
+                frame::bubble(),
+                ONE.0,
+                Reason::ForwardedToClient,
+            ),
+        ]
+    }
+
     /// The shipped program on packets of different kinds, whole inner packets of so many bytes, one peer.
     pub(super) fn by_packet() -> Vec<Self> {
         let packets = [
@@ -144,6 +178,21 @@ impl Case {
                     .run_cold_line(&frame::foreign_ipv6(), seed, packets)
             }
             Kind::Untouched { frame, reason } => rig.run_untouched(frame, packets, *reason),
+            Kind::Served {
+                frame,
+                senders,
+                reason,
+            } => {
+                let load = Load {
+                    direction: Direction::ToServer,
+                    frame,
+                    peers: *senders,
+                    drawn: Drawn::Uniform,
+                    seed: rig.next_seed(),
+                    packets,
+                };
+                rig.run_served(load, *reason)
+            }
             Kind::Carried {
                 which,
                 direction,

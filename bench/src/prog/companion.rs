@@ -22,6 +22,8 @@ pub(super) enum Direction {
     Encap,
     /// From a client to native IPv6.
     Decap,
+    /// To the server.
+    ToServer,
 }
 
 /// Which peers the packets of a run are to or from.
@@ -99,7 +101,7 @@ pub(super) struct Companion {
 }
 
 impl Companion {
-    const PROGRAMS: [&str; 8] = [
+    const PROGRAMS: [&str; 9] = [
         "empty",
         "parse_swap_tx",
         "parse_draw_swap_tx",
@@ -108,6 +110,7 @@ impl Companion {
         "restore_native_in_sequence",
         "restore_client",
         "restore_client_in_sequence",
+        "restore_sender",
     ];
 
     /// With `lines` cache lines to read at random, and `sequence` to draw peers by; either is as long as a power
@@ -202,6 +205,7 @@ impl Companion {
             (Direction::Encap, _) => "restore_native",
             (Direction::Decap, Drawn::InSequence) => "restore_client_in_sequence",
             (Direction::Decap, _) => "restore_client",
+            (Direction::ToServer, _) => "restore_sender",
         };
         let program = program(&mut self.ebpf, name)?;
         test_run(program, self.ingress, load.frame, load.packets)

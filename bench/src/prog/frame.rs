@@ -2,9 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use teredo::addr::{Mapped, ServerV4, TeredoAddr};
+use relay_user::datapath::{ServerLimits, ServerRole};
+use teredo::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
 use teredo::wire::checksum;
 use teredo::wire::ipv6::{self, Ipv6Header};
+use teredo::wire::rs_ra::{self, RouterSolicitation};
 use zerocopy::IntoBytes as _;
 
 use super::companion::Direction;
@@ -66,7 +68,61 @@ pub(super) fn carried(direction: Direction, protocol: Protocol, len: usize) -> V
             let packet = inner(peer, NATIVE, protocol, len);
             ethernet(IPV4, &udp4(mapped(0), SERVICE, &packet))
         }
+        Direction::ToServer => bubble(),
     }
+}
+
+/// The server beside the relay.
+pub(super) fn server() -> ServerRole {
+    ServerRole {
+        primary: SERVER.0,
+        secondary: Ipv4Addr::new(192, 0, 2, 2),
+        require_credentials: false,
+        allow_non_global: Vec::new(),
+        // Never reached: what is measured is asking.
+        limits: ServerLimits {
+            source_per_s: u32::MAX,
+            source_burst: u32::MAX,
+            target_per_s: u32::MAX,
+            target_burst: u32::MAX,
+        },
+    }
+}
+
+/// Where sender number `sender` of packets to the server is: a peer's address made global, as the companion makes it.
+fn sender(sender: u32) -> Mapped {
+    const GLOBAL: u32 = u32::from_be_bytes([30, 0, 0, 0]);
+    let Mapped { ip, port } = mapped(sender);
+    Mapped {
+        ip: Ipv4Addr::from_bits(ip.to_bits() + GLOBAL),
+        port,
+    }
+}
+
+/// A solicitation of sender 0, without authentication header.
+pub(super) fn solicitation() -> Vec<u8> {
+    let source = rs_ra::RESTRICTED_SOURCE;
+    to_server(&RouterSolicitation { source }.build())
+}
+
+/// A bubble of sender 0 to sender 1, with a trailer of eight bytes.
+pub(super) fn bubble() -> Vec<u8> {
+    const TRAILER: [u8; 8] = [0x82, 6, 0, 0, 0, 0, 0, 0];
+    let [source, destination] = [0, 1].map(|i| TeredoAddr::new(SERVER, 0, sender(i)).octets());
+    let header = Ipv6Header::new(source, destination, ipv6::NO_NEXT_HEADER, 0, 0);
+    to_server(&[header.as_bytes(), &TRAILER].concat())
+}
+
+/// From sender 0 to the server, with a right UDP checksum.
+fn to_server(data: &[u8]) -> Vec<u8> {
+    let server = Mapped {
+        ip: SERVER.0,
+        port: SERVER_PORT,
+    };
+    let mut packet = udp4(sender(0), server, data);
+    let checksum = checksum::udp_over_ipv4(sender(0).ip, server.ip, &packet[20..]);
+    packet[26..28].copy_from_slice(&checksum::as_udp_field(checksum).to_be_bytes());
+    ethernet(IPV4, &packet)
 }
 
 /// To a client nobody knows.

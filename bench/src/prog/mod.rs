@@ -21,6 +21,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
 use lab::Netns;
+use relay_user::datapath::ServerRole;
 
 use crate::Options;
 use crate::report::Figure;
@@ -77,10 +78,13 @@ fn on_one_core(extent: Extent) -> Result<Vec<Figure>> {
     cases.extend(Case::at_random(&[ONE, THOUSAND, MILLION]));
     cases.extend(Case::in_sequence(MILLION));
     cases.extend(Case::by_packet());
-    let mut stages = vec![Stage::new(million, LINES, &sequence, cases)?];
+    let mut stages = vec![
+        Stage::new(million, LINES, &sequence, cases, None)?,
+        Stage::new(1, 1, &[0], Case::of_server(), Some(frame::server()))?,
+    ];
     if extent.large_table {
         let cases = Case::at_random(&[FOUR_MILLION]);
-        stages.push(Stage::new(FOUR_MILLION.0, 1, &[0], cases)?);
+        stages.push(Stage::new(FOUR_MILLION.0, 1, &[0], cases, None)?);
     }
     for stage in &mut stages {
         stage.tell()?;
@@ -97,9 +101,15 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(capacity: u32, lines: u32, sequence: &[u32], cases: Vec<Case>) -> Result<Self> {
+    fn new(
+        capacity: u32,
+        lines: u32,
+        sequence: &[u32],
+        cases: Vec<Case>,
+        server: Option<ServerRole>,
+    ) -> Result<Self> {
         let namespace = Netns::new().context("making a network namespace: root may")?;
-        let rig = namespace.enter(|| Rig::new(capacity, lines, sequence))??;
+        let rig = namespace.enter(|| Rig::new(capacity, lines, sequence, server))??;
         let samples = vec![Vec::new(); cases.len()];
         Ok(Self {
             namespace,
@@ -162,7 +172,8 @@ mod tests {
     fn with_rig(test: impl FnOnce(&mut Rig) + Send) {
         let namespace = Netns::new().expect("network namespaces need CAP_SYS_ADMIN");
         let sequence = zipf::sequence(PEERS, 1 << 10, 1).unwrap();
-        let rig = || test(&mut Rig::new(PEERS, 1 << 10, &sequence).unwrap());
+        let server = Some(frame::server());
+        let rig = || test(&mut Rig::new(PEERS, 1 << 10, &sequence, server).unwrap());
         namespace.enter(rig).unwrap();
     }
 
@@ -173,6 +184,7 @@ mod tests {
             cases.extend(Case::at_random(&[ONE, THOUSAND]));
             cases.extend(Case::in_sequence(THOUSAND));
             cases.extend(Case::by_packet());
+            cases.extend(Case::of_server());
             for case in cases {
                 case.measure(rig, 1000)
                     .unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
@@ -208,6 +220,7 @@ mod tests {
         cases.extend(Case::at_random(&[ONE, THOUSAND, MILLION, FOUR_MILLION]));
         cases.extend(Case::in_sequence(MILLION));
         cases.extend(Case::by_packet());
+        cases.extend(Case::of_server());
         let mut names: Vec<String> = cases.into_iter().map(|case| case.name).collect();
         let count = names.len();
         names.sort();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use relay_common::Reason;
+use relay_user::datapath::ServerRole;
 
 use super::companion::{Companion, Direction, Drawn, Load, test_run};
 use super::frame;
@@ -50,11 +51,16 @@ impl Rig {
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn new(capacity: u32, lines: u32, sequence: &[u32]) -> Result<Self> {
+    pub(super) fn new(
+        capacity: u32,
+        lines: u32,
+        sequence: &[u32],
+        server: Option<ServerRole>,
+    ) -> Result<Self> {
         ground::lay_out()?;
         let ingress = ifindex(IN)?;
         let mut companion = Companion::load(ingress, lines, sequence)?;
-        let mut shipped = Known::new(Shipped::load(capacity)?);
+        let mut shipped = Known::new(Shipped::load(capacity, server)?);
         let mut textbook = Known::new(Textbook::load(capacity)?);
         shipped.keep_fresh(&mut companion, capacity)?;
         textbook.keep_fresh(&mut companion, capacity)?;
@@ -122,6 +128,22 @@ impl Rig {
         Ok(total - companion.run_before_nothing(load)?)
     }
 
+    /// Nanoseconds a packet of the server in the shipped program: behind the companion, less the companion alone.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or packets that ended otherwise than in `reason`.
+    pub(super) fn run_served(&mut self, load: Load<'_>, reason: Reason) -> Result<f64> {
+        let shipped = &mut self.shipped.subject;
+        // What it keeps is good for some seconds only.
+        shipped.serve(load.direction)?;
+        let next = shipped.program()?.fd()?.try_clone()?;
+        let before = shipped.counted(reason)?;
+        let total = self.companion.run_before(&next, load)?;
+        let counted = shipped.counted(reason)? - before;
+        all_counted(counted, load.packets, reason.as_str())?;
+        Ok(total - self.companion.run_before_nothing(load)?)
+    }
+
     /// One packet through a program, as it comes out.
     #[cfg(test)]
     pub(super) fn carry_one(&mut self, which: Which, frame: &[u8]) -> Result<Vec<u8>> {
@@ -155,6 +177,7 @@ impl<S: Subject> Known<S> {
             match load.direction {
                 Direction::Encap => "encapsulated",
                 Direction::Decap => "decapsulated",
+                Direction::ToServer => "forwarded",
             },
         )?;
         Ok(ns)

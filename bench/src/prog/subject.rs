@@ -2,13 +2,13 @@
 
 use std::net::SocketAddrV4;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{HashMap, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use relay_common::{PeerEntry, PeerKey, Reason, Ticks};
 use relay_user::datapath::{
-    BpfPeers, Datapath, Mode, NextHopKeeper, RelayRole, Secrets, Settings, YARDSTICK,
+    BpfPeers, Datapath, Mode, NextHopKeeper, RelayRole, Secrets, ServerRole, Settings, YARDSTICK,
 };
 use relay_user::net::Snapshot;
 use relay_user::slowpath::clock;
@@ -57,11 +57,12 @@ pub(super) struct Shipped {
 }
 
 impl Shipped {
-    /// Attaches it to the ports of the calling thread's namespace, with room for `capacity` peers.
+    /// Attaches it to the ports of the calling thread's namespace, with room for `capacity` peers,
+    /// and with a server if one is given.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn load(capacity: u32) -> Result<Self> {
+    pub(super) fn load(capacity: u32, server: Option<ServerRole>) -> Result<Self> {
         let mut datapath = Datapath::load(&Settings {
             mode: Mode::Xdp,
             fib_ifindex: ifindex(TUN)?,
@@ -72,7 +73,7 @@ impl Shipped {
                 max_peers: capacity + capacity / 16,
                 access: Access::default(),
             }),
-            server: None,
+            server,
             secrets: Secrets::draw()?,
         })?;
         let snapshot = Snapshot::take()?;
@@ -124,6 +125,7 @@ impl Subject for Shipped {
         self.counted(match direction {
             Direction::Encap => Reason::Encapsulated,
             Direction::Decap => Reason::Decapsulated,
+            Direction::ToServer => Reason::ForwardedToClient,
         })
     }
 
@@ -194,6 +196,7 @@ impl Subject for Textbook {
         let counter = match direction {
             Direction::Encap => 0,
             Direction::Decap => 1,
+            Direction::ToServer => bail!("the textbook has no server"),
         };
         let map = self.ebpf.map("COUNTERS").context("COUNTERS")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;

@@ -24,6 +24,8 @@ const FRONT: usize = 96;
 const NATIVE_FRONT: usize = 56;
 /// The same from a client: link header, outer headers and inner IPv6 header, in whole words.
 const CLIENT_FRONT: usize = 88;
+/// The same to the server, whose last bytes are zeros.
+const SERVER_FRONT: usize = 90;
 /// What a frame has in front under `BPF_PROG_TEST_RUN`: 256 bytes less the kernel's `xdp_frame`.
 /// Less than the smallest outer header is left after this.
 const CROWDED: usize = 204;
@@ -152,6 +154,28 @@ fn restore_client(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 fn restore_client_in_sequence(ctx: XdpContext) -> u32 {
     client::<true>(&ctx)
+}
+
+/// Undoes what the server did to the frame, makes it one of a random sender's and calls on.
+#[xdp(frags)]
+fn restore_sender(ctx: XdpContext) -> u32 {
+    const OUTER_IP_AT: usize = 14 + 12;
+    const OUTER_PORT_AT: usize = 14 + 20;
+    /// From the addresses of peers to such as are global.
+    const GLOBAL: u32 = u32::from_be_bytes([30, 0, 0, 0]);
+    let Some((start, (ip, port))) = restore::<CLIENT_FRONT, false>(&ctx) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    if start + SERVER_FRONT > ctx.data_end() {
+        return xdp_action::XDP_ABORTED;
+    }
+    // SAFETY: all of them lie in the front that was just found in the packet.
+    unsafe {
+        put(start + OUTER_IP_AT, (ip + GLOBAL).to_be_bytes());
+        put(start + OUTER_PORT_AT, port.to_be_bytes());
+        put(start + CLIENT_FRONT, [0; SERVER_FRONT - CLIENT_FRONT]);
+    }
+    call_on(&ctx)
 }
 
 #[inline(always)]

@@ -142,7 +142,7 @@ fn may_be_sent_to(ip: u32) -> bool {
     addr::is_global_unicast(u32::from_be(ip).into())
         || (config::server_opened()
             && SERVER_OPENED
-                .get(&Key::new(u32::BITS, ip.to_ne_bytes()))
+                .get(Key::new(u32::BITS, ip.to_ne_bytes()))
                 .is_some())
 }
 

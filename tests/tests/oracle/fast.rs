@@ -35,7 +35,7 @@ impl Fast {
     pub(crate) fn load(program: Program) -> Self {
         let rules = Rules::of(program, Policy::Strict);
         let (ip, port) = rules.service;
-        let mut rig = Rig::load(Settings {
+        let mut rig = Rig::load(&Settings {
             service: Mapped {
                 ip: Ipv4Addr::from(ip),
                 port,

@@ -140,7 +140,7 @@ pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
 
 /// The same for a program that serves those of `access` alone.
 pub(crate) fn in_rig_serving(access: &Access, test: impl FnOnce(&mut Rig) + Send) {
-    in_topology(|| test(&mut Rig::load_serving(access, Settings::default())));
+    in_topology(|| test(&mut Rig::load_serving(access, &Settings::default())));
 }
 
 /// Runs `test` in a fresh namespace with the devices and routes of [`topology`].
@@ -156,11 +156,11 @@ pub(crate) fn in_topology(test: impl FnOnce() + Send) {
 
 impl Rig {
     /// Loads the program, for the topology of the calling thread's namespace.
-    pub(crate) fn load(settings: Settings) -> Self {
+    pub(crate) fn load(settings: &Settings) -> Self {
         Self::load_serving(&Access::default(), settings)
     }
 
-    fn load_serving(access: &Access, settings: Settings) -> Self {
+    fn load_serving(access: &Access, settings: &Settings) -> Self {
         let shape = TableShape::new(MAX_PEERS, SECRETS.table);
         let clock = Clock::measure().expect("the kernel runs programs");
         let mut config = RelayConfig {

@@ -9,7 +9,7 @@ use super::*;
 
 fn alone(test: impl FnOnce(&mut Rig) + Send) {
     in_topology(|| {
-        test(&mut Rig::load(Settings {
+        test(&mut Rig::load(&Settings {
             has_relay: false,
             server: Some(role()),
             ..Settings::default()
@@ -82,7 +82,7 @@ fn without_a_server_nobody_listens_at_its_port() {
 #[test]
 fn relay_and_server_may_share_an_address() {
     in_topology(|| {
-        let mut rig = Rig::load(Settings {
+        let mut rig = Rig::load(&Settings {
             server: Some(ServerRole {
                 secondary: super::super::rig::SERVICE.ip,
                 ..role()

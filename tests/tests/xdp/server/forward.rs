@@ -47,7 +47,7 @@ fn recorded_bubbles_leave_as_recorded() {
             ],
             ..role()
         };
-        let mut rig = Rig::load(Settings {
+        let mut rig = Rig::load(&Settings {
             server: Some(role),
             ..Settings::default()
         });

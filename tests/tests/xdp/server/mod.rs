@@ -53,7 +53,7 @@ pub(crate) fn role() -> ServerRole {
 /// The same for a server of that role.
 fn in_rig_with(role: ServerRole, test: impl FnOnce(&mut Rig) + Send) {
     in_topology(|| {
-        test(&mut Rig::load(Settings {
+        test(&mut Rig::load(&Settings {
             server: Some(role),
             ..Settings::default()
         }));
@@ -113,9 +113,9 @@ const RECEIVER: u8 = 9;
 
 /// An origin indication.
 fn origin(of: Mapped) -> [u8; 8] {
-    let [a, b, c, d] = of.ip.octets();
-    let [p, q] = of.port.to_be_bytes();
-    [0, 0, !p, !q, !a, !b, !c, !d]
+    let (port, ip) = (!of.port, !of.ip.to_bits());
+    let bytes = u64::from(port) << 32 | u64::from(ip);
+    bytes.to_be_bytes()
 }
 
 /// A client of another server.
