@@ -1,4 +1,4 @@
-//! The IPv4 cable of a machine: datagrams laid on it in anybody's name, and what the machine sends.
+//! A cable of a machine: datagrams laid on it in anybody's name, and what the machine sends.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -20,20 +20,33 @@ impl Leg {
     pub(crate) fn to(router: &Node, port: &str, machine: &Node) -> Self {
         Self {
             end: CableEnd::of(router, port).unwrap(),
-            header: header(router, port, machine),
+            header: header(router, port, (machine, "lb-v4"), [0x08, 0x00]),
         }
     }
 
-    /// The same for a flood: what the machine sends is not kept.
+    /// The cable from `port` of `router` to `lb-v6` of `machine`, for packets of native IPv6.
+    pub(crate) fn to_native(router: &Node, port: &str, machine: &Node) -> Self {
+        Self {
+            end: CableEnd::deaf(router, port).unwrap(),
+            header: header(router, port, (machine, "lb-v6"), [0x86, 0xdd]),
+        }
+    }
+
+    /// As [`Leg::to`], for a flood: what the machine sends is not kept.
     pub(crate) fn deaf(router: &Node, port: &str, machine: &Node) -> Self {
         Self {
             end: CableEnd::deaf(router, port).unwrap(),
-            header: header(router, port, machine),
+            header: header(router, port, (machine, "lb-v4"), [0x08, 0x00]),
         }
     }
 
     pub(crate) fn send(&self, datagram: &Datagram) {
         self.send_frame(&self.frame(datagram));
+    }
+
+    /// Sends the IPv6 packet, over a cable of native IPv6.
+    pub(crate) fn send_packet(&self, packet: &[u8]) {
+        self.send_frame(&[&self.header[..], packet].concat());
     }
 
     pub(crate) fn send_frame(&self, frame: &[u8]) {
@@ -69,11 +82,16 @@ impl Leg {
     }
 }
 
-fn header(router: &Node, port: &str, machine: &Node) -> [u8; ETHERNET_LEN] {
+fn header(
+    router: &Node,
+    port: &str,
+    (machine, interface): (&Node, &str),
+    ethertype: [u8; 2],
+) -> [u8; ETHERNET_LEN] {
     let mut header = [0; ETHERNET_LEN];
-    header[..6].copy_from_slice(&mac(machine, "lb-v4"));
+    header[..6].copy_from_slice(&mac(machine, interface));
     header[6..12].copy_from_slice(&mac(router, port));
-    header[12..].copy_from_slice(&[0x08, 0x00]);
+    header[12..].copy_from_slice(&ethertype);
     header
 }
 

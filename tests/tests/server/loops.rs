@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use lab::both::Both;
 use lab::shipworm::{Datapath, Relay, Server, Settings};
 use lab::{Lab, Node, RELAY_PORT, XdpPass, wait_for};
+use relay_common::Reason;
+use relay_user::status::Status;
 use teredo::addr::SERVER_PORT;
 use teredo::wire::bubble;
 use teredo::wire::rs_ra::RESTRICTED_SOURCE;
@@ -234,7 +236,71 @@ fn nothing_goes_round_between_a_server_and_the_relay_in_its_process(datapath: Da
     both_roles.stop().unwrap();
 }
 
+/// What a native host sends to clients that are servers: the relay asks each four times, through its own server or
+/// another, and each bubble goes one hop further at most.
+fn bubbles_of_a_relay_to_servers_go_no_further(datapath: Datapath) {
+    const BUBBLES: usize = 4;
+    /// Longer than a relay asks.
+    const LONG: Duration = Duration::from_secs(60);
+    let world = World::new();
+    let lab = &world.lab;
+    let roles = Both::start(lab, datapath, "").unwrap();
+    let other = Server::start(lab, datapath, &UNLIMITED).unwrap();
+    let native = Leg::to_native(&lab.v6r, "lb-rly", &lab.relay);
+    let [p, q] = both(Both::PRIMARY);
+    let asked = [
+        (Both::PRIMARY, PRIMARY),
+        (Both::PRIMARY, SECONDARY),
+        (Both::PRIMARY, NOBODY),
+        (Lab::SERVER_V4, SocketAddrV4::new(*NOBODY.ip(), 40_001)),
+    ];
+    let own = [p, q, RELAY].into_iter();
+    let refused = own.flat_map(|own| [(Both::PRIMARY, own), (Lab::SERVER_V4, own)]);
+    let mut sent = 0;
+    for (server, mapped) in asked.into_iter().chain(refused) {
+        let client = client_of(server, mapped).into();
+        native.send_packet(&packet::udp(NATIVE, client, b"data"));
+        sent += 1;
+    }
+
+    let read = || -> Status { serde_json::from_value(roles.status().unwrap()).unwrap() };
+    let mut left = Vec::new();
+    wait_for("the relay to give up", LONG, || {
+        left.extend(world.left());
+        let peers = read().peers;
+        peers.probing == 0 && peers.blocked == asked.len() as u64
+    })
+    .unwrap_or_else(|e| panic!("{e}: {:?}", read().peers));
+    left.extend(world.left());
+    let status = read();
+    assert_eq!(status.bubbles_sent, (asked.len() * BUBBLES) as u64);
+    let own = status.reasons.of(Reason::MappedAddressOwn);
+    assert_eq!(
+        own.fast.packets + own.slow.packets,
+        sent - asked.len() as u64
+    );
+    // Those to its own server never are on a cable; whatever a server has sent on is.
+    let to = |to: SocketAddrV4| {
+        let datagrams = left.iter().map(|left| left.clone().datagram());
+        datagrams.filter(|datagram| datagram.to == to).count()
+    };
+    for (_, mapped) in asked {
+        let expected = if mapped == PRIMARY {
+            2 * BUBBLES
+        } else {
+            BUBBLES
+        };
+        assert_eq!(to(mapped), expected, "{mapped}");
+    }
+    assert_eq!(left.len(), (asked.len() + 1) * BUBBLES);
+    other.stop().unwrap();
+    roles.stop().unwrap();
+}
+
 with_and_without_xdp! {
+    bubbles_of_a_relay_to_servers_go_no_further:
+        in_xdp_bubbles_of_a_relay_to_servers_go_no_further,
+        in_user_space_bubbles_of_a_relay_to_servers_go_no_further;
     nothing_goes_round_between_two_servers_and_a_relay:
         in_xdp_nothing_goes_round_between_two_servers_and_a_relay,
         in_user_space_nothing_goes_round_between_two_servers_and_a_relay;
