@@ -241,7 +241,7 @@ fn nothing_goes_round_between_a_server_and_the_relay_in_its_process(datapath: Da
 fn bubbles_of_a_relay_to_servers_go_no_further(datapath: Datapath) {
     const BUBBLES: usize = 4;
     /// Longer than a relay asks.
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     let world = World::new();
     let lab = &world.lab;
     let roles = Both::start(lab, datapath, "").unwrap();
