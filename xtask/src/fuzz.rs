@@ -29,6 +29,8 @@ enum Target {
     Config,
     /// Both ends of the control socket
     Control,
+    /// A server under random datagrams
+    Server,
 }
 
 /// Feed random input to whatever reads what others wrote, until something breaks
@@ -142,8 +144,8 @@ impl Target {
             Self::Icmp6 => Some(Seeds::Packets),
             Self::Config => Some(Seeds::Configurations),
             Self::Control => Some(Seeds::Talk),
-            // Its input is a list of events.
-            Self::Relay | Self::All => None,
+            // Their input is a list of events or of datagrams.
+            Self::Relay | Self::Server | Self::All => None,
         }
     }
 

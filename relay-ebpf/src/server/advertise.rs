@@ -36,7 +36,7 @@ pub(super) struct Answer {
 /// Judges the solicitation.
 ///
 /// # Errors
-/// [`Reason::SolicitationInvalid`], [`Reason::OuterSourceRateExceeded`], [`Reason::PassToServer`].
+/// [`Reason::SolicitationInvalid`], [`Reason::TargetRateExceeded`], [`Reason::PassToServer`].
 #[inline(always)]
 pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, Reason> {
     let Received { start, inner, .. } = *received;
@@ -80,7 +80,7 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     let origin = super::forward::origin(from);
     let payload_len = PACKET_LEN + size_of::<u64>() + if nonce.is_some() { AUTH_LEN } else { 0 };
     let udp_checksum = udp_checksum(ends, payload_len, nonce, origin);
-    rates::from_source(from.ip())?;
+    rates::to_target(from.ip())?;
     Ok(Answer {
         link_len: received.payload - outer::LEN,
         outer: Outer::new(Reason::Advertised, 0, payload_len, ends, udp_checksum),

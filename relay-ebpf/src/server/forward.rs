@@ -2,6 +2,7 @@
 
 use relay_common::{KeyWords, MappedWord, Reason};
 use teredo::addr::SERVER_PORT;
+use teredo::filter;
 use teredo::wire::checksum::{self, Sum};
 use teredo::wire::ipv6::{self, Ipv6Header};
 use zerocopy::{FromBytes, IntoBytes, KnownLayout, Unaligned};
@@ -66,6 +67,9 @@ pub(super) fn judge(
         if (ROUTER_SOLICITATION..=REDIRECT).contains(&message) {
             return Err(Reason::Icmp6NotCarried);
         }
+    }
+    if rest_len > inner.packet_len() + filter::SERVER_TRAILERS_MAX_LEN {
+        return Err(Reason::TrailersTooLong);
     }
     let target = KeyWords::of_address(zerocopy::transmute!(inner.destination)).embedded();
     if !may_be_sent_to(target.ip()) {

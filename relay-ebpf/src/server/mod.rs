@@ -188,7 +188,7 @@ fn is_link_local(a: &[u8; 16]) -> bool {
     a[0] == 0xfe && a[1] & 0xc0 == 0x80
 }
 
-/// Whether the outer source may speak for the inner one (S-6, S-7).
+/// Whether the outer source may speak for the inner one (S-6, S-7), and is not where the packet would be sent back to (S-8).
 #[inline(always)]
 fn accept(received: &Received<'_>) -> Result<(), Reason> {
     let Ipv6Header {
@@ -196,18 +196,24 @@ fn accept(received: &Received<'_>) -> Result<(), Reason> {
         destination,
         ..
     } = received.inner;
+    let to_client = TeredoAddr::is_teredo(destination);
     if TeredoAddr::is_teredo(source) {
-        let said = KeyWords::of_address(zerocopy::transmute!(*source)).embedded();
-        return if said == received.from {
-            Ok(())
-        } else {
-            Err(Reason::OuterSourceMismatch)
-        };
+        if mapped(source) != received.from {
+            return Err(Reason::OuterSourceMismatch);
+        }
+    } else if !to_client || server_of(destination) != config::server_primary() {
+        return Err(Reason::ClientOfAnotherServer);
     }
-    if TeredoAddr::is_teredo(destination) && server_of(destination) == config::server_primary() {
-        return Ok(());
+    if to_client && mapped(destination) == received.from {
+        return Err(Reason::OuterSourceMismatch);
     }
-    Err(Reason::ClientOfAnotherServer)
+    Ok(())
+}
+
+/// The mapped address in a Teredo address, as on the wire.
+#[inline(always)]
+fn mapped(teredo: &[u8; 16]) -> MappedWord {
+    KeyWords::of_address(zerocopy::transmute!(*teredo)).embedded()
 }
 
 /// The server in a Teredo address, as on the wire.

@@ -8,7 +8,7 @@ use relay_common::{RATE_KINDS, RATE_LINES, Rate, Reason, rate_line, rate_time, t
 use crate::config;
 use crate::maps::RATES;
 
-/// Takes one packet's worth for a packet from `ip`.
+/// Takes one packet's worth for a packet that `ip` sends on.
 ///
 /// # Errors
 /// [`Reason::OuterSourceRateExceeded`].
@@ -18,7 +18,7 @@ pub(super) fn from_source(ip: u32) -> Result<(), Reason> {
     take_from(0, ip, config::server_source_rate(), exceeded)
 }
 
-/// Takes one packet's worth for a packet to `ip`.
+/// Takes one packet's worth for a packet to `ip`, an advertisement or one that is sent on.
 ///
 /// # Errors
 /// [`Reason::TargetRateExceeded`].

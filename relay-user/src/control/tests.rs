@@ -178,7 +178,7 @@ fn an_answer_without_end_is_cut_off() {
     let listener = UnixListener::bind(&path).expect("bound");
     let talks = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody asks");
-        let words = [b' '; 1 << 16];
+        let words = [b' '; 1 << 14];
         // Until nobody listens any more.
         while stream.write_all(&words).is_ok() {}
     });

@@ -84,21 +84,21 @@ pub struct ServerRole {
 /// Rates of the server (S-17), on each CPU: what arrives for one address on another receive queue has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Packets a second from one IPv4 address.
+    /// Packets a second sent on for one IPv4 address.
     pub source_per_s: u32,
-    /// Packets at once from one IPv4 address.
+    /// Packets at once for one IPv4 address.
     pub source_burst: u32,
-    /// Packets a second to one IPv4 address.
+    /// Packets a second to one IPv4 address, advertisements included.
     pub target_per_s: u32,
-    /// Packets at once to one IPv4 address.
+    /// Packets at once to one IPv4 address, advertisements included.
     pub target_burst: u32,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            source_per_s: 200,
-            source_burst: 400,
+            source_per_s: 1000,
+            source_burst: 20_000,
             target_per_s: 200,
             target_burst: 400,
         }

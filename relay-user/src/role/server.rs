@@ -1,10 +1,11 @@
 //! The server: alone in its process, or beside a relay.
 
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use teredo::server::Config;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::daemon::{self, RunError, Started, enter_sandbox, no_thread, settled_machine};
 use super::fast_path::{FastPath, Wanted, random};
@@ -18,6 +19,10 @@ use crate::control;
 use crate::datapath::{LOOPBACK, ServerLimits, ServerRole};
 use crate::error::StartError;
 use crate::slowpath::server::{ServerPath, Unbound};
+
+/// Whether the kernel forwards IPv4 from the loopback device, from which routes are looked up. Nothing but the machine's own packets
+/// comes by it.
+const FORWARDING: &str = "/proc/sys/net/ipv4/conf/lo/forwarding";
 
 /// Runs the server until SIGTERM or SIGINT.
 ///
@@ -51,6 +56,9 @@ fn start(settings: ServerDaemonSettings) -> Result<Started, StartError> {
     };
     let mut fast = FastPath::start(&wanted, &snapshot)?;
     let mut warnings = std::mem::take(&mut fast.warnings);
+    if fast.datapath.is_some() {
+        warnings.extend(forwarding_warning());
+    }
     let keeper = next_hop_keeper(fast.datapath.as_mut());
     memory::settle();
     let haste = Haste::begin();
@@ -83,6 +91,16 @@ fn start(settings: ServerDaemonSettings) -> Result<Started, StartError> {
         server: control,
         asks,
         ended,
+    })
+}
+
+/// Without forwarding there the program finds no route for what it would send on (decision 16).
+fn forwarding_warning() -> Option<String> {
+    let on = fs::read_to_string(FORWARDING).is_ok_and(|value| value.trim() != "0");
+    (!on).then(|| {
+        let text = "XDP answers solicitations but leaves bubbles to the sockets, which is slower: it needs sysctl -w net.ipv4.conf.lo.forwarding=1";
+        warn!("{text}");
+        text.to_owned()
     })
 }
 

@@ -14,6 +14,7 @@ mod wire;
 #[allow(dead_code, reason = "shared with the tests of the life cycle")]
 mod daemon;
 
+mod clock;
 mod interfaces;
 mod pins;
 mod resources;

@@ -27,7 +27,7 @@ pub(super) enum Seeds {
 }
 
 /// Example configurations.
-const CONFIGURATION: &str = "packaging/relay.toml";
+const CONFIGURATIONS: [&str; 2] = ["packaging/relay.toml", "packaging/server.toml"];
 
 /// What is said over the control socket: see `fuzz/fuzz_targets/control/main.rs`.
 const TALK: [&str; 12] = [
@@ -65,9 +65,15 @@ impl Seeds {
             }
             Self::Packets => self.write_captured(root, corpus),
             Self::Configurations => {
-                let text = text(root, CONFIGURATION)?;
-                put(corpus, "packaged", text.as_bytes())?;
-                put(corpus, "every-key", uncommented(&text).as_bytes())
+                let mut both = String::new();
+                for (number, path) in CONFIGURATIONS.iter().enumerate() {
+                    let text = text(root, path)?;
+                    put(corpus, &format!("packaged-{number}"), text.as_bytes())?;
+                    let every_key = uncommented(&text);
+                    put(corpus, &format!("every-key-{number}"), every_key.as_bytes())?;
+                    both.push_str(&every_key);
+                }
+                put(corpus, "both", both.as_bytes())
             }
             Self::Talk => {
                 for (number, talk) in TALK.iter().enumerate() {
@@ -201,7 +207,7 @@ mod tests {
         assert!(vectors.iter().all(|(_, bytes)| !bytes.is_empty()));
         assert_eq!(bytes("0aff"), Some(vec![10, 255]));
         assert_eq!((bytes("0af"), bytes("0x")), (None, None));
-        let configuration = uncommented(&text(root(), CONFIGURATION).unwrap());
+        let configuration = uncommented(&text(root(), CONFIGURATIONS[0]).unwrap());
         for setting in ["\niface = ", "\nmax-peers = ", "\nnative-deny = "] {
             assert!(configuration.contains(setting), "{setting}");
         }

@@ -79,7 +79,7 @@ fn headers_are_replaced_and_trailers_kept() {
             vec![],
             vec![1, 4, 0xa1, 0xb2, 0xc3, 0xd4],
             data(33),
-            data(500),
+            data(88),
         ];
         for packet in packets {
             for trailer in &trailers {
@@ -216,7 +216,7 @@ fn a_driver_without_room_leaves_the_bubble_to_the_socket() {
     in_server(|rig| {
         // An origin and two tags.
         let packet = bubble(sender(), ip(&client(nat::TWO_TAGS))).bytes();
-        let frame = received(&[], &to(PRIMARY).around(&[&packet[..], &[0; 150]].concat()));
+        let frame = received(&[], &to(PRIMARY).around(&[&packet[..], &[0; 88]].concat()));
         let outcome = rig.run_without_headroom(rig.wan, &frame);
         assert_eq!(
             (outcome.reason, outcome.action),

@@ -61,8 +61,9 @@ fn stay_on_this_cpu() {
     }
 }
 
+/// What is answered goes to where it came from.
 #[test]
-fn one_source_gets_its_burst_and_another_its_own() {
+fn one_client_is_answered_its_burst_and_another_its_own() {
     on_one_cpu(LIMITS, |rig| {
         for source in [[198, 51, 100, 7], [198, 51, 100, 8]] {
             let answered = counted(rig, &asks(source), 2000, Reason::Advertised);
@@ -70,9 +71,25 @@ fn one_source_gets_its_burst_and_another_its_own() {
                 (1000..1000 + FLOWED_IN_MAX).contains(&answered),
                 "{answered}"
             );
-            let dropped = counted(rig, &asks(source), 100, Reason::OuterSourceRateExceeded);
+            let dropped = counted(rig, &asks(source), 100, Reason::TargetRateExceeded);
             assert!(dropped > 0);
         }
+    });
+}
+
+#[test]
+fn one_source_sends_its_burst_on_whoever_gets_it() {
+    let limits = ServerLimits {
+        target_per_s: 1_000_000,
+        target_burst: 1_000_000,
+        ..LIMITS
+    };
+    on_one_cpu(limits, |rig| {
+        let sent = counted(rig, &bubble_to(RECEIVER), 2000, Reason::ForwardedToClient);
+        assert!((1000..1000 + FLOWED_IN_MAX).contains(&sent), "{sent}");
+        let other = bubble_to(10);
+        let dropped = counted(rig, &other, 100, Reason::OuterSourceRateExceeded);
+        assert!(dropped > 0);
     });
 }
 
@@ -107,11 +124,11 @@ fn what_is_passed_takes_from_no_bucket() {
 #[test]
 fn a_rate_of_nothing_answers_nobody() {
     let limits = ServerLimits {
-        source_per_s: 0,
+        target_per_s: 0,
         ..LIMITS
     };
     on_one_cpu(limits, |rig| {
-        let reason = Reason::OuterSourceRateExceeded;
+        let reason = Reason::TargetRateExceeded;
         assert_eq!(counted(rig, &asks([198, 51, 100, 7]), 10, reason), 10);
     });
 }

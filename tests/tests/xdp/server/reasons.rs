@@ -119,6 +119,7 @@ fn payloads_that_are_not_teredo_are_dropped() {
 fn only_bubbles_and_small_icmp6_pass() {
     let raw = |next_header, payload: &[u8]| packet(&Inner::raw(sender(), receiver(), next_header, payload));
     let message = |kind: u8, len: usize| packet(&icmp6(sender(), receiver(), &[&[kind, 0, 0, 0][..], &vec![0; len - 4]].concat()));
+    let tail = |len: usize| payload(&[bubble(sender(), receiver()).bytes(), vec![0; len]].concat());
     let mut cases = vec![
         ("TCP", raw(TCP, &[0; 20]), R::NotBubbleNorIcmp6),
         ("UDP", raw(UDP, &[0; 8]), R::NotBubbleNorIcmp6),
@@ -132,6 +133,8 @@ fn only_bubbles_and_small_icmp6_pass() {
         ("unreachable", message(1, 48), R::ForwardedToClient),
         ("type 132", message(132, 24), R::ForwardedToClient),
         ("type 138", message(138, 24), R::ForwardedToClient),
+        ("88 bytes behind a bubble", tail(88), R::ForwardedToClient),
+        ("89 bytes behind a bubble", tail(89), R::TrailersTooLong),
     ];
     for kind in 133..=137 {
         cases.push(("neighbour discovery", message(kind, 24), R::Icmp6NotCarried));
@@ -148,6 +151,8 @@ fn who_may_not_speak_and_whom_nobody_may_reach_is_dropped() {
     in_server(|rig| run(rig, vec![
         ("the NAT of another client", packet(&bubble(receiver(), sender())), R::OuterSourceMismatch),
         ("the NAT's other port", from([198, 51, 100, 7], 40001, &bubble(sender(), receiver())), R::OuterSourceMismatch),
+        ("a client to itself", packet(&bubble(sender(), sender())), R::OuterSourceMismatch),
+        ("native to where it comes from", from_whom("2001:db8::80", sender()), R::OuterSourceMismatch),
         ("native to another server's client", from_whom("2001:db8::80", of_another_server(9)), R::ClientOfAnotherServer),
         ("link-local to another server's client", from_whom("fe80::1", of_another_server(9)), R::ClientOfAnotherServer),
         ("native to native", from_whom("2001:db8::80", "2001:db8::1".parse().unwrap()), R::ClientOfAnotherServer),
@@ -201,7 +206,6 @@ fn what_is_not_settled_is_left_to_the_servers_sockets() {
     let with_option = icmp6(RESTRICTED, ALL_ROUTERS, &[133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 1]).hop_limit(255);
     let short = |len: usize| packet(&Inner::raw(sender(), receiver(), ICMP6, &vec![128; len]));
     let far = |nat| packet(&bubble(sender(), ip(&client(nat))));
-    let big = [&bubble(sender(), ip(&client(nat::SMALL_MTU))).bytes()[..], &[0; 1000]].concat();
     let native = |destination: &str| packet(&Inner::echo(sender(), destination.parse().unwrap(), b"nonce"));
     in_server(|rig| run(rig, vec![
         ("credentials", payload(&credentials), R::PassToServer),
@@ -219,7 +223,6 @@ fn what_is_not_settled_is_left_to_the_servers_sockets() {
         ("an unreachable target", far(nat::UNREACHABLE), R::PassToServer),
         ("a prohibited target", far(nat::PROHIBITED), R::PassToServer),
         ("a target without neighbour", far(nat::NO_NEIGHBOUR), R::PassToServer),
-        ("a target behind a small MTU", payload(&big), R::PassToServer),
         ("a target behind a device that is no port", far(nat::FOREIGN_DEVICE), R::PassToServer),
         ("a target behind an unlisted port", far(nat::UNLISTED_PORT), R::PassToServer),
         ("a target without route", far(nat::NO_ROUTE), R::PassToServer),
