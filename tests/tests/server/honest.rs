@@ -82,6 +82,19 @@ impl Honest {
             thread::sleep(Duration::from_millis(1));
         }
     }
+
+    /// Each asks once.
+    pub(crate) fn qualify_once(&mut self) -> Experience {
+        for client in &mut self.clients {
+            client.ask();
+        }
+        let asked = self.clients.len() as u64;
+        let experience = self.qualify_until(&AtomicBool::new(true));
+        Experience {
+            asked,
+            ..experience
+        }
+    }
 }
 
 impl Client {
