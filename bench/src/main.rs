@@ -26,8 +26,15 @@ const BENCHES: &[(&str, Measure)] = &[
     ("prog", prog::measure),
     ("live", live::measure),
     ("setup", setup::measure),
-    ("server", live::measure_server),
+    ("server", measure_server),
 ];
+
+/// What the server costs: its program, and live beside miredo-server.
+fn measure_server(options: &Options) -> Result<Vec<Figure>> {
+    let mut figures = prog::measure_server(options)?;
+    figures.extend(live::measure_server(options)?);
+    Ok(figures)
+}
 
 /// Measures Shipworm. Needs root.
 #[derive(Parser)]

@@ -31,6 +31,7 @@ pub use peer::{PEER_FRESH_TICKS, PROBE_AFTER_TICKS, PeerEntry, PeerKey, TICK_NS_
 pub use port::{Egress, MAX_TAGS, PORT_PROBES, PORT_SLOTS, Port, VlanTag, port_home};
 pub use rate::{
     RATE_KINDS, RATE_LINES, RATE_WAYS, Rate, RateLine, Taken, rate_line, rate_time, take,
+    take_again,
 };
 pub use reason::{Counter, Kind, Reason};
 pub use succession::{LAYOUT, Succession};

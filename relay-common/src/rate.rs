@@ -1,13 +1,13 @@
 //! Token buckets of the server in XDP (S-17): by IPv4 address, one cache line a lookup, no memory that grows.
 //!
 //! ```text
-//! line   = 7 buckets | scratch (8)                        64 bytes; an address has its place in one line
+//! line   = 7 buckets | latest (8)                         64 bytes; an address has its place in one line
 //! bucket = IPv4 address (4), as on the wire | full at (4) when it will be full again, in units of 1024 ns
 //! ```
 //!
 //! An address that is in no bucket has a full one, and takes the place of the bucket that lacks least. So whoever sends from a
 //! million addresses never makes an honest one lose, and what an address owes is forgotten only when the six others of its line
-//! owe more.
+//! owe more. Packets of one address come together, a relay's above all: the bucket that was asked for last is looked at first.
 
 use crate::lookup::{is_zero, opaque};
 
@@ -34,8 +34,8 @@ const DEPTH_MAX: u32 = 1 << 30;
 pub struct RateLine {
     /// The buckets.
     pub buckets: [u64; RATE_WAYS],
-    /// For whoever writes a bucket: see `relay-ebpf`.
-    pub scratch: u64,
+    /// Number of the bucket that was asked for last.
+    pub latest: u64,
 }
 
 const _: () = assert!(size_of::<RateLine>() == 64);
@@ -101,6 +101,14 @@ pub struct Taken {
     pub bucket: u64,
 }
 
+/// The same, of a bucket that is known to be that of `address`: its new value. `None`: it has not got as much.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation)] // Parts of words.
+pub fn take_again(bucket: u64, address: u32, now: u32, rate: Rate) -> Option<u64> {
+    let lack = lack((bucket >> 32) as u32, now, rate) as u32 + rate.interval;
+    (lack <= rate.depth).then(|| u64::from(address) | u64::from(now.wrapping_add(lack)) << 32)
+}
+
 /// Takes one packet's worth from the bucket of `address` in its line. `None`: it has not got as much.
 ///
 /// Without branches: seven comparisons that nobody can predict, and as many paths for the verifier.
@@ -152,10 +160,19 @@ mod tests {
     const RATE: Rate = Rate::new(200, 400);
     const SECOND: u32 = rate_time(1_000_000_000);
 
-    /// Takes from the line; says whether there was enough.
+    /// Takes from the line; says whether there was enough. Both ways to a bucket say the same.
     fn took(line: &mut RateLine, address: u32, now: u32, rate: Rate) -> bool {
-        take(line, address, now, rate)
-            .map(|taken| line.buckets[taken.way] = taken.bucket)
+        let latest = line.buckets[usize::try_from(line.latest).unwrap()];
+        let taken = take(line, address, now, rate);
+        if u32::try_from(latest & 0xffff_ffff).unwrap() == address {
+            let again = take_again(latest, address, now, rate);
+            assert_eq!(again, taken.map(|taken| taken.bucket));
+        }
+        taken
+            .map(|taken| {
+                line.buckets[taken.way] = taken.bucket;
+                line.latest = taken.way as u64;
+            })
             .is_some()
     }
 

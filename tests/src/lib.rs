@@ -24,6 +24,8 @@
 //! A lab has no global names: any number of them run side by side, and one that is killed
 //! leaves nothing behind.
 
+pub mod both;
+mod cable;
 mod capture;
 pub mod demo;
 mod init;
@@ -50,6 +52,7 @@ mod vlan;
 mod wait;
 mod xdp_pass;
 
+pub use cable::CableEnd;
 pub use capture::{Capture, Pcap};
 pub use judge::{Verdict, assert_checksums_right};
 pub use leftovers::Traces;

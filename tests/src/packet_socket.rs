@@ -22,6 +22,8 @@ pub(crate) enum Direction {
     Both,
     /// What enters.
     Incoming,
+    /// None: the socket only sends.
+    Neither,
 }
 
 /// A frame as it was on the wire, except for its outermost VLAN tag.
@@ -63,9 +65,11 @@ impl PacketSocket {
         // SAFETY: all zero is a valid address.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
-        address.sll_protocol = u16::try_from(libc::ETH_P_ALL)
-            .map_err(io::Error::other)?
-            .to_be();
+        if direction != Direction::Neither {
+            address.sll_protocol = u16::try_from(libc::ETH_P_ALL)
+                .map_err(io::Error::other)?
+                .to_be();
+        }
         address.sll_ifindex = ifindex.cast_signed();
         // SAFETY: the address is valid for its size.
         let bound = unsafe {

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,11 +15,11 @@ use tempfile::TempDir;
 
 use crate::{Lab, Node, Pids, Process};
 
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// The daemon's TUN device.
 pub const INTERFACE: &str = "shipworm0";
 /// The ranges of the laboratory, which are not global unicast.
-const LAB_RANGES: [&str; 2] = ["198.51.100.0/24", "203.0.113.0/24"];
+pub(crate) const LAB_RANGES: [&str; 2] = ["198.51.100.0/24", "203.0.113.0/24"];
 
 /// How packets are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,7 +204,7 @@ impl<'lab> Relay<'lab> {
     }
 }
 
-fn ask(node: &Node, binary: &Path, what: &str, socket: &Path) -> Result<Value> {
+pub(crate) fn ask(node: &Node, binary: &Path, what: &str, socket: &Path) -> Result<Value> {
     let json = node.run([
         binary.as_os_str(),
         what.as_ref(),
@@ -214,10 +215,10 @@ fn ask(node: &Node, binary: &Path, what: &str, socket: &Path) -> Result<Value> {
     serde_json::from_str(&json).with_context(|| format!("{what}: {json}"))
 }
 
-/// `shipworm server` on the server's machine. Dropping it kills it; [`Server::stop`] ends it the proper way.
+/// `shipworm server`. Dropping it kills it; [`Server::stop`] ends it the proper way.
 #[derive(Debug)]
 pub struct Server<'lab> {
-    lab: &'lab Lab,
+    node: &'lab Node,
     binary: PathBuf,
     socket: PathBuf,
     process: Process,
@@ -228,25 +229,38 @@ impl<'lab> Server<'lab> {
     /// The interface clients' packets come by.
     pub const INTERFACE: &'static str = "lb-v4";
 
-    /// Starts it at the server's two addresses and waits until it says READY.
+    /// Starts it at the two addresses of the server's machine and waits until it says READY.
+    ///
+    /// # Errors
+    /// As [`Server::start_on`].
+    pub fn start(lab: &'lab Lab, datapath: Datapath, flags: &[&str]) -> Result<Self> {
+        Self::start_on(&lab.server, Lab::SERVER_V4, datapath, flags)
+    }
+
+    /// Starts it on `node`, at `primary` and the address behind it, and waits until it says READY.
     ///
     /// # Errors
     /// No binary, or it ends or is not ready in time; the message holds its log.
-    pub fn start(lab: &'lab Lab, datapath: Datapath, flags: &[&str]) -> Result<Self> {
+    pub fn start_on(
+        node: &'lab Node,
+        primary: Ipv4Addr,
+        datapath: Datapath,
+        flags: &[&str],
+    ) -> Result<Self> {
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("shipworm-").tempdir()?;
         let socket = dir.path().join("server.sock");
         let mut command = Command::new(&binary);
         command.args(["server", "--iface", Self::INTERFACE]);
-        command.args(["--primary", &Lab::SERVER_V4.to_string()]);
+        command.args(["--primary", &primary.to_string()]);
         for range in LAB_RANGES {
             command.args(["--allow-non-global", range]);
         }
         command.args(["--datapath", datapath.as_str()]);
         command.arg("--socket").arg(&socket).args(flags);
-        let process = ready(&lab.server, command, dir.path())?;
+        let process = ready(node, command, dir.path())?;
         Ok(Self {
-            lab,
+            node,
             binary,
             socket,
             process,
@@ -259,7 +273,7 @@ impl<'lab> Server<'lab> {
     /// # Errors
     /// The server does not answer.
     pub fn status(&self) -> Result<Value> {
-        ask(&self.lab.server, &self.binary, "status", &self.socket)
+        ask(self.node, &self.binary, "status", &self.socket)
     }
 
     /// The init of the daemon's PID namespace.
@@ -285,7 +299,7 @@ impl<'lab> Server<'lab> {
         );
         ensure!(!self.socket.exists(), "the control socket is left");
         ensure!(
-            !is_on(&self.lab.server, Self::INTERFACE)?,
+            !is_on(self.node, Self::INTERFACE)?,
             "an XDP program is left on {}",
             Self::INTERFACE
         );
@@ -323,7 +337,7 @@ fn command(lab: &Lab, binary: &Path, socket: &Path, settings: &Settings) -> Comm
 }
 
 /// Starts a daemon on `node` and waits until it says READY. Files of its own go to `dir`.
-fn ready(node: &Node, mut command: Command, dir: &Path) -> Result<Process> {
+pub(crate) fn ready(node: &Node, mut command: Command, dir: &Path) -> Result<Process> {
     let notify_path = dir.join("notify.sock");
     // One of a daemon before.
     let _ = std::fs::remove_file(&notify_path);

@@ -12,14 +12,14 @@ use crate::sh::cargo;
 use crate::vm;
 
 /// The benches of the `shipworm-bench` binary.
-const NAMES: [&str; 3] = ["prog", "live", "setup"];
+const NAMES: [&str; 4] = ["prog", "live", "setup", "server"];
 /// Those of them that run the daemon.
-const WITH_DAEMON: [&str; 2] = ["live", "setup"];
+const WITH_DAEMON: [&str; 3] = ["live", "setup", "server"];
 
-/// Measure what the relay costs, beside what else does the job
+/// Measure what relay and server cost, beside what else does the job
 ///
 /// prog: nanoseconds a packet of the XDP program. live: packets a second between namespaces. setup: new peers, their latency
-/// and memory. Needs root. Without a name all three.
+/// and memory. server: the same as the first two of what a server does. Needs root. Without a name all four.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {

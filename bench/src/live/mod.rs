@@ -97,7 +97,7 @@ pub(crate) fn measure_server(options: &Options) -> Result<Vec<Figure>> {
         Device::server(cores, "userspace")?,
         Device::miredo_server(cores)?,
     ];
-    let cases = ["rs-ra", "userspace-rs-ra", "miredo-rs-ra"];
+    let cases = ["live-rs-ra", "live-userspace-rs-ra", "live-miredo-rs-ra"];
     let mut ledger = Ledger::new("server");
     for _ in 0..plan.rounds {
         let mut round = Vec::new();

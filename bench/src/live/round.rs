@@ -155,10 +155,10 @@ const RATIOS: [(Compared, &str, &str); 14] = [
     (Compared::Rate, "relay-decap/1", "miredo-decap/1"),
     (Compared::Cpu, "miredo-encap/1", "relay-encap/1"),
     (Compared::Cpu, "miredo-decap/1", "relay-decap/1"),
-    (Compared::Rate, "rs-ra", "miredo-rs-ra"),
-    (Compared::Rate, "userspace-rs-ra", "miredo-rs-ra"),
-    (Compared::Cpu, "miredo-rs-ra", "rs-ra"),
-    (Compared::Cpu, "miredo-rs-ra", "userspace-rs-ra"),
+    (Compared::Rate, "live-rs-ra", "live-miredo-rs-ra"),
+    (Compared::Rate, "live-userspace-rs-ra", "live-miredo-rs-ra"),
+    (Compared::Cpu, "live-miredo-rs-ra", "live-rs-ra"),
+    (Compared::Cpu, "live-miredo-rs-ra", "live-userspace-rs-ra"),
 ];
 
 /// Enters what one round gave, and the ratios within it.

@@ -125,15 +125,10 @@ impl Case {
         };
         let solicitation = frame::solicitation;
         vec![
-            case("server-rs/1", solicitation(), ONE.0, Reason::Advertised),
+            case("rs-ra/1", solicitation(), ONE.0, Reason::Advertised),
+            case("rs-ra/1M", solicitation(), MILLION.0, Reason::Advertised),
             case(
-                "server-rs/1M",
-                solicitation(),
-                MILLION.0,
-                Reason::Advertised,
-            ),
-            case(
-                "server-bubble/1",
+                "bubble/1",
                 frame::bubble(),
                 ONE.0,
                 Reason::ForwardedToClient,

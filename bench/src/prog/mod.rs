@@ -62,34 +62,55 @@ const QUICK: Extent = Extent {
 /// # Errors
 /// The kernel's refusal, or a program that does not do what is measured.
 pub(crate) fn measure(options: &Options) -> Result<Vec<Figure>> {
+    on_one_core("prog", options, stages)
+}
+
+/// Measures what the server does, on one core.
+///
+/// # Errors
+/// As those of [`measure`].
+pub(crate) fn measure_server(options: &Options) -> Result<Vec<Figure>> {
+    on_one_core("server", options, |_| {
+        let cases = Case::of_server();
+        Ok(vec![Stage::new(1, 1, &[0], cases, Some(frame::server()))?])
+    })
+}
+
+fn on_one_core(
+    bench: &'static str,
+    options: &Options,
+    stages: impl FnOnce(Extent) -> Result<Vec<Stage>> + Send,
+) -> Result<Vec<Figure>> {
     let extent = if options.quick { QUICK } else { FULL };
+    let measure = || {
+        if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
+            core_affinity::set_for_current(core);
+        }
+        let mut stages = stages(extent)?;
+        for stage in &mut stages {
+            stage.tell()?;
+        }
+        run(bench, stages, extent)
+    };
     // The core is this thread's, and that of the threads it starts; not of the benches after it.
-    thread::scope(|scope| scope.spawn(|| on_one_core(extent)).join())
+    thread::scope(|scope| scope.spawn(measure).join())
         .map_err(|_| anyhow!("the measuring thread has panicked"))?
 }
 
-fn on_one_core(extent: Extent) -> Result<Vec<Figure>> {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
-        core_affinity::set_for_current(core);
-    }
+/// What is measured of the relay.
+fn stages(extent: Extent) -> Result<Vec<Stage>> {
     let (million, _) = MILLION;
     let sequence = zipf::sequence(million, SEQUENCE_LEN, SEQUENCE_SEED)?;
     let mut cases = Case::without_peers();
     cases.extend(Case::at_random(&[ONE, THOUSAND, MILLION]));
     cases.extend(Case::in_sequence(MILLION));
     cases.extend(Case::by_packet());
-    let mut stages = vec![
-        Stage::new(million, LINES, &sequence, cases, None)?,
-        Stage::new(1, 1, &[0], Case::of_server(), Some(frame::server()))?,
-    ];
+    let mut stages = vec![Stage::new(million, LINES, &sequence, cases, None)?];
     if extent.large_table {
         let cases = Case::at_random(&[FOUR_MILLION]);
         stages.push(Stage::new(FOUR_MILLION.0, 1, &[0], cases, None)?);
     }
-    for stage in &mut stages {
-        stage.tell()?;
-    }
-    run(&mut stages, extent)
+    Ok(stages)
 }
 
 /// A namespace with programs and tables of one size, and what is measured there.
@@ -144,20 +165,23 @@ impl Stage {
         })?
     }
 
-    fn figures(self) -> impl Iterator<Item = Figure> {
+    fn figures(self, bench: &'static str) -> impl Iterator<Item = Figure> {
         let cases = self.cases.into_iter().zip(self.samples);
-        cases.filter_map(|(case, samples)| Figure::new("prog", case.name, "ns/packet", samples))
+        cases.filter_map(move |(case, samples)| Figure::new(bench, case.name, "ns/packet", samples))
     }
 }
 
-fn run(stages: &mut Vec<Stage>, extent: Extent) -> Result<Vec<Figure>> {
+fn run(bench: &'static str, mut stages: Vec<Stage>, extent: Extent) -> Result<Vec<Figure>> {
     for round in 1..=extent.rounds {
         eprintln!("round {round} of {}", extent.rounds);
-        for stage in &mut *stages {
+        for stage in &mut stages {
             stage.round(extent.packets)?;
         }
     }
-    Ok(stages.drain(..).flat_map(Stage::figures).collect())
+    Ok(stages
+        .into_iter()
+        .flat_map(|stage| stage.figures(bench))
+        .collect())
 }
 
 #[cfg(test)]

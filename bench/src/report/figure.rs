@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Figure {
-    /// The bench: `prog`, `live`, `setup`.
+    /// The bench: `prog`, `live`, `setup`, `server`.
     pub(crate) bench: Cow<'static, str>,
     /// The case, with what it was measured at behind a slash: `encap/1M`.
     pub(crate) case: String,

@@ -3,7 +3,9 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use relay_common::{RATE_KINDS, RATE_LINES, Rate, Reason, rate_line, rate_time, take};
+use relay_common::{
+    RATE_KINDS, RATE_LINES, Rate, RateLine, Reason, rate_line, rate_time, take, take_again,
+};
 
 use crate::config;
 use crate::maps::RATES;
@@ -37,15 +39,26 @@ fn take_from(kind: u32, ip: u32, rate: Rate, exceeded: Reason) -> Result<(), Rea
     let line = RATES.get_ptr_mut(number).ok_or(Reason::PassToServer)?;
     // SAFETY: the line is this CPU's own and XDP programs do not nest on one CPU.
     let line = unsafe { &mut *line };
-    let taken = take(line, ip, rate_time(config::now_ns()), rate).ok_or(exceeded)?;
-    // What it loads from a map the verifier takes as it comes. The number as it was computed it would follow back, and keep
-    // every way to here apart that differs in what is known of the address.
-    // SAFETY: references to the word.
-    let way = unsafe {
-        write_volatile(&raw mut line.scratch, taken.way as u64);
-        read_volatile(&raw const line.scratch) as usize
-    };
-    let bucket = line.buckets.get_mut(way).ok_or(Reason::PassToServer)?;
-    *bucket = taken.bucket;
+    let now = rate_time(config::now_ns());
+    let latest = latest(line).ok_or(Reason::PassToServer)?;
+    if *latest as u32 == ip {
+        *latest = take_again(*latest, ip, now, rate).ok_or(exceeded)?;
+        return Ok(());
+    }
+    let taken = take(line, ip, now, rate).ok_or(exceeded)?;
+    // SAFETY: a reference to the word.
+    unsafe { write_volatile(&raw mut line.latest, taken.way as u64) };
+    *self::latest(line).ok_or(Reason::PassToServer)? = taken.bucket;
     Ok(())
+}
+
+/// The bucket that was asked for last.
+///
+/// The number is loaded: what a map holds the verifier takes as it comes. As it was computed it would follow it back, and keep
+/// every way to here apart that differs in what is known of the address.
+#[inline(always)]
+fn latest(line: &mut RateLine) -> Option<&mut u64> {
+    // SAFETY: a reference to the word.
+    let way = unsafe { read_volatile(&raw const line.latest) } as usize;
+    line.buckets.get_mut(way)
 }

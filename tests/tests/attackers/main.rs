@@ -4,6 +4,7 @@
 mod access;
 mod amplification;
 mod attack;
+mod block;
 mod buckets;
 mod document;
 mod exhaustion;
