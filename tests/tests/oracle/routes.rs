@@ -48,7 +48,7 @@ pub(crate) fn ipv4(ip: u32) -> Route {
         (0x00c6_3364, 96..=127) | (0x00cb_0071, 33) => through(TWO),
         (0x00c6_3364, 192..=207) => narrow(&[], 1000),
         // The rest of the one, attached subnets of the other, this machine.
-        (0x00c6_3364, _) | (0x00cb_0071, 0..=79) | (0x007f_0000..=0x007f_ffff, _) => Route::Nowhere,
+        (0x00c6_3364 | 0x007f_0000..=0x007f_ffff, _) | (0x00cb_0071, 0..=79) => Route::Nowhere,
         _ => through(&[]),
     }
 }

@@ -252,9 +252,10 @@ impl Cast<'_> {
         } else {
             (Vec::new(), self.tail())
         };
-        let has_auth = match is_solicitation {
-            true => !self.random.one_in(3),
-            false => self.random.one_in(6),
+        let has_auth = if is_solicitation {
+            !self.random.one_in(3)
+        } else {
+            self.random.one_in(6)
         };
         let auth = if has_auth {
             self.authentication(&origin, &packet)
