@@ -50,7 +50,7 @@ fn failed(code: u8) -> impl Fn(&dyn Display) -> Failed {
 fn relay(RunFlags { relay, take_over }: &RunFlags) -> Result<(), Failed> {
     let settings = config::settings(relay).map_err(|e| failed(EXIT_CONFIGURATION)(&e))?;
     start_log(&settings.daemon)?;
-    role::relay::run(settings, None, *take_over).map_err(|e| failed(e.exit_code())(&e))
+    role::relay::run(&settings, None, *take_over).map_err(|e| failed(e.exit_code())(&e))
 }
 
 fn server(flags: &ServerFlags) -> Result<(), Failed> {
@@ -67,7 +67,7 @@ fn both(flags: &BothFlags) -> Result<(), Failed> {
     match sections {
         Sections::Relay { relay, server } => {
             start_log(&relay.daemon)?;
-            role::relay::run(*relay, server, flags.take_over)
+            role::relay::run(&relay, server, flags.take_over)
         }
         Sections::Server(server) => {
             start_log(&server.daemon)?;

@@ -1,5 +1,7 @@
 //! Values from the configuration file. Every refusal names the line.
 
+mod sections;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::path::Path;
@@ -11,7 +13,6 @@ use toml::de::{DeTable, DeValue};
 use super::given::{Given, GivenServer, Origin, Sourced};
 use super::keys::{KEYS, Key, SERVER_KEYS, nearest};
 use super::lists::ListSource;
-use super::numbers::Number;
 use super::value::{self, Refusal};
 use crate::error::StartError;
 
@@ -65,77 +66,21 @@ fn parse(path: &Path, text: &str) -> Result<Sections, StartError> {
             ("relay", DeValue::Table(section)) => {
                 let mut given = Given::default();
                 for entry in file.entries(section) {
-                    relay_key(&entry, &mut given)?;
+                    sections::relay_key(&entry, &mut given)?;
                 }
                 sections.relay = Some(given);
             }
             ("server", DeValue::Table(section)) => {
                 let mut given = GivenServer::default();
                 for entry in file.entries(section) {
-                    server_key(&entry, &mut given)?;
+                    sections::server_key(&entry, &mut given)?;
                 }
                 sections.server = Some(given);
             }
-            _ => relay_key(&entry, &mut sections.top)?,
+            _ => sections::relay_key(&entry, &mut sections.top)?,
         }
     }
     Ok(sections)
-}
-
-/// A key of the top level or of `[relay]`.
-fn relay_key(entry: &Entry<'_>, given: &mut Given) -> Result<(), StartError> {
-    match entry.key {
-        "iface" => given.iface = entry.list("[\"eth0\"]", value::interface)?,
-        "bind" => given.bind = Some(entry.string(value::bind)?),
-        "native-address" => given.native_address = Some(entry.string(value::native_address)?),
-        "datapath" => given.datapath = Some(entry.choice()?),
-        "allow-non-global" => {
-            given.allow_non_global = entry.list("[\"198.51.100.0/24\"]", value::cidr)?;
-        }
-        "max-peers" => given.max_peers = Some(entry.integer(value::max_peers)?),
-        "socket" => given.socket = Some(entry.string(value::socket)?),
-        "log" => given.log = Some(entry.choice()?),
-        "log-format" => given.log_format = Some(entry.choice()?),
-        "zero-copy" => given.zero_copy = Some(entry.boolean()?),
-        "pin-dir" => given.pin_dir = Some(entry.string(value::pin_dir)?),
-        "sandbox" => given.sandbox = Some(entry.boolean()?),
-        key => {
-            if let Some(number) = Number::of(key) {
-                let value = entry.integer(|n| number.judge(n))?;
-                given.numbers.set(number, value);
-            } else if !given.lists.read(key, entry)? {
-                return Err(entry.unknown(KEYS, "at the top level or in [relay]"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A key of `[server]`.
-fn server_key(entry: &Entry<'_>, given: &mut GivenServer) -> Result<(), StartError> {
-    match entry.key {
-        "iface" => given.iface = entry.list("[\"eth0\"]", value::interface)?,
-        "primary" => given.primary = Some(entry.string(value::server_address)?),
-        "secondary" => given.secondary = Some(entry.string(value::server_address)?),
-        "datapath" => given.datapath = Some(entry.choice()?),
-        "allow-non-global" => {
-            given.allow_non_global = entry.list("[\"198.51.100.0/24\"]", value::cidr)?;
-        }
-        "secret-file" => given.secret_file = Some(entry.string(value::path)?),
-        "require-auth" => given.require_auth = Some(entry.boolean()?),
-        "socket" => given.socket = Some(entry.string(value::socket)?),
-        "log" => given.log = Some(entry.choice()?),
-        "log-format" => given.log_format = Some(entry.choice()?),
-        "sandbox" => given.sandbox = Some(entry.boolean()?),
-        key => {
-            let Some(number) = Number::of_server(key) else {
-                return Err(entry.unknown(SERVER_KEYS, "in [server]"));
-            };
-            let value = entry.integer(|n| number.judge(n))?;
-            given.numbers.set(number, value);
-        }
-    }
-    Ok(())
 }
 
 fn advice(unknown: &str, keys: &[Key], place: &str) -> String {

@@ -13,7 +13,9 @@ use super::running::{RelayParts, Running};
 use super::status_desk::{RelayDesk, StatusDesk};
 use super::succession::{self, Place};
 use super::workers::{Haste, Workers};
-use crate::config::{self, InterfaceInfo, RelaySettings, ServerSettings, peer_table_bytes};
+use crate::config::{
+    self, InterfaceInfo, RelaySettings, Resolved, ServerSettings, peer_table_bytes,
+};
 use crate::control::{self, Server};
 use crate::datapath::{Datapath, NextHopKeeper, RelayRole, StagedPeers};
 use crate::error::StartError;
@@ -34,7 +36,7 @@ const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 /// # Errors
 /// What keeps it from starting, or ends it.
 pub fn run(
-    settings: RelaySettings,
+    settings: &RelaySettings,
     server: Option<ServerSettings>,
     take_over: bool,
 ) -> Result<(), RunError> {
@@ -43,7 +45,7 @@ pub fn run(
 
 /// Opens everything that can fail first; what is open already closes itself when a later step fails.
 fn start(
-    settings: RelaySettings,
+    settings: &RelaySettings,
     server: Option<ServerSettings>,
     take_over: bool,
 ) -> Result<Started, StartError> {
@@ -53,13 +55,8 @@ fn start(
         service,
         tun,
         server_sockets,
-    } = place(&settings, server.as_ref(), &snapshot, take_over)?;
-    let mut config = Config::new(resolved.service);
-    config
-        .allow_non_global
-        .clone_from(&settings.daemon.allow_non_global);
-    config.access.clone_from(&settings.access);
-    config.own_server = server.as_ref().map(|server| server.primary);
+    } = place(settings, server.as_ref(), &snapshot, take_over)?;
+    let config = state_machine(settings, server.as_ref(), &resolved);
     let errors = ErrorSocket::bind(resolved.native_address).map_err(|error| {
         let address = resolved.native_address.to_string();
         StartError::new("--native-address", address, error.to_string(), "")
@@ -102,7 +99,6 @@ fn start(
         errors: Arc::new(errors),
     };
     let shards = settings.shards.get();
-    config.limits = settings.limits.shared_by(settings.shards);
     let relays = (0..shards)
         .map(|shard| {
             let peers = StagedPeers::new(store.for_shard(shard, shards));
@@ -150,6 +146,21 @@ fn start(
         asks,
         ended,
     })
+}
+
+/// What each shard's state machine is made with.
+fn state_machine(
+    settings: &RelaySettings,
+    server: Option<&ServerSettings>,
+    resolved: &Resolved,
+) -> Config {
+    Config {
+        allow_non_global: settings.daemon.allow_non_global.clone(),
+        access: settings.access.clone(),
+        own_server: server.map(|server| server.primary),
+        limits: settings.limits.shared_by(settings.shards),
+        ..Config::new(resolved.service)
+    }
 }
 
 /// Takes the place of the relay that runs, or a new one.

@@ -81,7 +81,9 @@ impl ServerPath {
         let mut out = Outbox::default();
         while !stop.load(Relaxed) {
             match self.socket(at).receive(&mut batch, STOP_CHECK) {
-                Ok(0) => {}
+                Ok(0) => {
+                    self.server.lock()?.give_back_memory(clock::now());
+                }
                 Ok(_) => self.turn(at, &batch, &mut out)?,
                 Err(error) => {
                     // One that fails always must not spin.
@@ -97,7 +99,7 @@ impl ServerPath {
         let now = clock::now();
         let mut server = self.server.lock()?;
         for (source, _, payload) in batch.iter() {
-            let (fate, command) = server.receive(now, at, source.into(), payload);
+            let (fate, command) = server.receive(now, at, source, payload);
             match command {
                 None => {}
                 Some(Command::SendUdp { from, to, payload }) => {

@@ -68,13 +68,7 @@ impl Server {
         if received.tail.len() > filter::SERVER_TRAILERS_MAX_LEN {
             return Err(Fate::TrailersTooLong);
         }
-        if !self.sources.take_or_take_over(now, outer.ip) {
-            return Err(Fate::OuterSourceRateExceeded);
-        }
         let to = client.mapped();
-        if !self.targets.take_or_take_over(now, to.ip) {
-            return Err(Fate::TargetRateExceeded);
-        }
         if !self.hosts.is_global(to.ip) {
             return Err(Fate::MappedAddressNotGlobal);
         }
@@ -83,6 +77,12 @@ impl Server {
         }
         if self.hosts.is_own(to.ip) {
             return Err(Fate::MappedAddressOwn);
+        }
+        if !self.sources.take_or_take_over(now, outer.ip) {
+            return Err(Fate::OuterSourceRateExceeded);
+        }
+        if !self.targets.take_or_take_over(now, to.ip) {
+            return Err(Fate::TargetRateExceeded);
         }
         if client.server().0 == self.config.primary {
             let origin = Origin { mapped: outer };

@@ -40,6 +40,8 @@ fn matrix(lab: &Lab, kind: Kind) -> Matrix {
             .map(|(pair, asked)| (pair, asked.join().unwrap().received > 0))
             .collect()
     });
+    // Where a pair fails that should not, this tells why.
+    println!("{}", server.reasons());
     server.stop();
     answered
 }

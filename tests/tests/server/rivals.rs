@@ -24,6 +24,21 @@ impl<'lab> Rival<'lab> {
         }
     }
 
+    /// What became of what ours was sent.
+    pub(crate) fn reasons(&self) -> String {
+        let Self::Shipworm(server) = self else {
+            return String::new();
+        };
+        let status = server.status().unwrap();
+        let reasons = status["reasons"].as_object().unwrap();
+        let packets = |counts: &serde_json::Value, path: &str| counts[path]["packets"].as_u64();
+        let counted = reasons.iter().filter_map(|(reason, counts)| {
+            let (fast, slow) = (packets(counts, "fast")?, packets(counts, "slow")?);
+            (fast + slow > 0).then(|| format!("{reason} {fast}+{slow}"))
+        });
+        counted.collect::<Vec<_>>().join(", ")
+    }
+
     /// Ours must leave nothing behind.
     pub(crate) fn stop(self) {
         if let Self::Shipworm(server) = self {
