@@ -2,19 +2,23 @@
 //! shares.
 #![allow(dead_code, reason = "each binary uses its part")]
 
+mod hops;
+mod run;
 pub(crate) mod topology;
+
+#[allow(unused_imports, reason = "each binary uses its part")]
+pub(crate) use run::Outcome;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use aya::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf, XskMap};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf, XskMap};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use lab::Netns;
 use relay_common::{
-    AF_INET, AF_INET6, Counter, Egress, HOP_LIVE, HOPS, HopKey, Kind, NextHop, PeerEntry, PeerKey,
-    Port, RATE_KINDS, RATE_LINES, RateLine, Reason, RelayConfig, Routing, TableShape, Ticks,
-    VlanTag, maps, port_home, rate_line,
+    Counter, Egress, Kind, NextHop, PeerEntry, PeerKey, Port, RATE_KINDS, RATE_LINES, RateLine,
+    Reason, RelayConfig, Routing, TableShape, Ticks, VlanTag, maps, port_home, rate_line,
 };
 use relay_user::datapath::{
     BpfPeers, Clock, LOOPBACK, OBJECT, RIG, Secrets, ServerRole, describe_server, enter_access,
@@ -69,19 +73,6 @@ macro_rules! pod {
     };
 }
 pod!(Counter Egress NextHop Port RateLine RelayConfig Routing);
-
-/// What one run gave.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// The XDP action.
-    pub(crate) action: u32,
-    /// The frame afterwards.
-    pub(crate) frame: Vec<u8>,
-    /// The reason counted.
-    pub(crate) reason: Reason,
-    /// The bytes counted.
-    pub(crate) bytes: usize,
-}
 
 /// What a loaded program is told.
 #[derive(Clone, Debug)]
@@ -268,53 +259,6 @@ impl Rig {
         u32::from(ifindex == self.lan)
     }
 
-    /// Says what user space knows of the routes.
-    pub(crate) fn set_routing(&mut self, routing: Routing) {
-        let mut map: Array<_, Pod<Routing>> = Array::try_from(self.map(maps::ROUTING)).unwrap();
-        map.set(0, Pod(routing), 0).unwrap();
-    }
-
-    /// Enters a next hop that may be kept, at its home, and gives its number.
-    pub(crate) fn enter_hop(&mut self, key: HopKey, egress: Egress, version: u32) -> u32 {
-        let number = key.home(0).max(1);
-        self.set_hop(
-            number,
-            NextHop {
-                state: HOP_LIVE,
-                version,
-                key,
-                egress,
-                good_until: Ticks(u32::MAX),
-                ..NextHop::default()
-            },
-        );
-        number
-    }
-
-    /// A slot of the map of next hops.
-    pub(crate) fn hop(&mut self, number: u32) -> NextHop {
-        let map: Array<_, Pod<NextHop>> = Array::try_from(self.map(maps::NEXT_HOPS)).unwrap();
-        map.get(&number, 0).unwrap().0
-    }
-
-    /// Writes a slot of the map of next hops.
-    pub(crate) fn set_hop(&mut self, number: u32, hop: NextHop) {
-        assert!(number < HOPS);
-        let mut map: Array<_, Pod<NextHop>> = Array::try_from(self.map(maps::NEXT_HOPS)).unwrap();
-        map.set(number, Pod(hop), 0).unwrap();
-    }
-
-    /// Next hops the program has reported since the last call.
-    pub(crate) fn wanted_hops(&mut self) -> Vec<[u64; 3]> {
-        let mut ring = RingBuf::try_from(self.map(maps::WANTED_HOPS)).unwrap();
-        let mut keys = Vec::new();
-        while let Some(item) = ring.next() {
-            let (words, _) = item.as_chunks();
-            keys.push([0, 1, 2].map(|i| u64::from_ne_bytes(words[i])));
-        }
-        keys
-    }
-
     /// Fills the buckets that share a line with those of `address` on this CPU.
     pub(crate) fn fill_buckets(&mut self, address: Ipv4Addr) {
         let cpu = this_cpu();
@@ -370,35 +314,6 @@ impl Rig {
         &mut self.peers
     }
 
-    /// Lets the program keep the next hops of untagged routes.
-    pub(crate) fn keep_plain_hops(&mut self) {
-        self.set_routing(Routing {
-            keep_ipv4: 1,
-            keep_ipv6: 1,
-            ..Routing::default()
-        });
-        for (device, mtu, family) in [("wan", 1500, AF_INET), ("lan", 9000, AF_INET6)] {
-            let key = HopKey {
-                ifindex: ifindex(device),
-                mtu,
-                destination_mac: GATEWAY_MAC,
-                source_mac: PORT_MAC,
-                family: family.into(),
-            };
-            let egress = Egress {
-                port: self.number_of(ifindex(device)),
-                ..Egress::default()
-            };
-            self.enter_hop(key, egress, 1);
-        }
-    }
-
-    /// Runs the program on a frame received on `port` and puts the frame that comes out into `out`. Gives the action.
-    pub(crate) fn run_into(&mut self, port: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
-        self.sent += 1;
-        test_run_into(program(&mut self.ebpf, "relay"), port, 0, frame, out)
-    }
-
     /// The counter of a reason, summed over CPUs.
     pub(crate) fn count_of(&mut self, reason: Reason) -> Counter {
         let map: PerCpuArray<_, Pod<Counter>> =
@@ -414,63 +329,6 @@ impl Rig {
             .iter()
             .map(|reason| sum_of(&map, *reason))
             .collect()
-    }
-
-    /// Runs the program on a frame received on `port`.
-    ///
-    /// # Panics
-    /// Unless exactly one reason was counted, once, and a frame that was not carried came out as it went in.
-    pub(crate) fn run(&mut self, port: u32, frame: &[u8]) -> Outcome {
-        let before = self.counters();
-        let (action, after) = test_run(program(&mut self.ebpf, "relay"), port, 0, frame);
-        let outcome = self.outcome(&before, action, after);
-        if !leaves(outcome.reason) {
-            assert_eq!(hex(&outcome.frame), hex(frame), "{:?}", outcome.reason);
-        }
-        outcome
-    }
-
-    /// Like [`run`](Self::run), on receive queue `queue`.
-    pub(crate) fn run_on_queue(&mut self, port: u32, queue: u32, frame: &[u8]) -> Outcome {
-        let before = self.counters();
-        let (action, after) = test_run(program(&mut self.ebpf, "relay"), port, queue, frame);
-        self.outcome(&before, action, after)
-    }
-
-    /// Like [`run`](Self::run), with a driver that leaves no room in front of the frame.
-    pub(crate) fn run_without_headroom(&mut self, port: u32, frame: &[u8]) -> Outcome {
-        let before = self.counters();
-        let relay = program(&mut self.ebpf, "relay")
-            .fd()
-            .unwrap()
-            .try_clone()
-            .unwrap();
-        let crowd = program(&mut self.companion, "crowd");
-        if crowd.fd().is_err() {
-            crowd.load().unwrap();
-        }
-        let mut next = ProgramArray::try_from(self.companion.map_mut("NEXT").unwrap()).unwrap();
-        next.set(0, &relay, 0).unwrap();
-        let (action, after) = test_run(program(&mut self.companion, "crowd"), port, 0, frame);
-        self.outcome(&before, action, after)
-    }
-
-    fn outcome(&mut self, before: &[Counter], action: u32, frame: Vec<u8>) -> Outcome {
-        self.sent += 1;
-        let after = self.counters();
-        let mut counted = Reason::ALL.iter().filter_map(|reason| {
-            let (was, is) = (before[*reason as usize], after[*reason as usize]);
-            (is != was).then(|| (*reason, is.packets - was.packets, is.bytes - was.bytes))
-        });
-        let (reason, packets, bytes) = counted.next().expect("a reason was counted");
-        assert_eq!(packets, 1, "{reason:?} was counted once");
-        assert_eq!(counted.next(), None, "one reason was counted");
-        Outcome {
-            action,
-            frame,
-            reason,
-            bytes: usize::try_from(bytes).unwrap(),
-        }
     }
 }
 
@@ -555,33 +413,4 @@ fn sum_of<T: std::borrow::Borrow<aya::maps::MapData>>(
             packets: sum.packets + cpu.packets,
             bytes: sum.bytes + cpu.bytes,
         })
-}
-
-fn test_run(program: &Xdp, port: u32, queue: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-    let mut out = Vec::new();
-    let action = test_run_into(program, port, queue, frame, &mut out);
-    (action, out)
-}
-
-fn test_run_into(program: &Xdp, port: u32, queue: u32, frame: &[u8], out: &mut Vec<u8>) -> u32 {
-    /// More than any program adds in front of a frame.
-    const ROOM: usize = 512;
-
-    let len = u32::try_from(frame.len()).unwrap();
-    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let mut context = [0; 24];
-    for (field, value) in context.chunks_mut(4).zip([0, len, 0, port, queue, 0]) {
-        field.copy_from_slice(&value.to_ne_bytes());
-    }
-    out.resize(frame.len() + ROOM, 0);
-    let result = program
-        .test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        })
-        .expect("the kernel runs the program");
-    out.truncate(result.data_size_out as usize);
-    result.return_value
 }

@@ -1,7 +1,7 @@
 //! PROTOCOL 4: the server, from a frame to at most one datagram or packet.
 //!
-//! It too is asked twice. [`Eyes::FastPath`] does not know broadcasts and further addresses of this machine, checks no outer
-//! UDP checksum, and asks whether a client may be sent to (S-15) before it takes anything from a bucket.
+//! It too is asked twice. [`Eyes::FastPath`] does not know broadcasts and further addresses of this machine, and checks no outer
+//! UDP checksum.
 
 mod qualification;
 
@@ -244,10 +244,8 @@ impl Arrival<'_> {
         }
         payload.extend(packet);
         payload.extend(tail);
-        if self.eyes == Eyes::FastPath {
-            self.may_be_sent_to(target)?;
-            verdict.way = Some((target.0, payload.len()));
-        }
+        self.may_be_sent_to(target)?;
+        verdict.way = Some((target.0, payload.len()));
         let Bursts {
             source: of_source,
             target: of_target,
@@ -255,7 +253,6 @@ impl Arrival<'_> {
         } = self.rules.bursts;
         take(&mut taken.sources, received.from.0, of_source).ok_or("OuterSourceRateExceeded")?;
         take(&mut taken.targets, target.0, of_target).ok_or("TargetRateExceeded")?;
-        self.may_be_sent_to(target)?;
         verdict.leaving = Some(Leaving::Datagram {
             from: self.rules.primary,
             to: target,
