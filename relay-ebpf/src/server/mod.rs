@@ -136,13 +136,17 @@ fn socket(ip: u32, port: u16) -> MappedWord {
     MappedWord(u64::from(ip) | u64::from(port) << 32)
 }
 
-/// Whether the address is global unicast or opened by the operator (S-4, S-15).
+/// Whether the address is global unicast or opened by the operator (S-4, S-15). No operator opens what is no host.
 #[inline(always)]
 fn may_be_sent_to(ip: u32) -> bool {
-    addr::is_global_unicast(u32::from_be(ip).into())
+    let host = u32::from_be(ip);
+    addr::is_global_unicast(host.into())
         || (config::server_opened()
+            && host >> 24 != 0
+            && host >> 28 != 0xe
+            && host != u32::MAX
             && SERVER_OPENED
-                .get(Key::new(u32::BITS, ip.to_ne_bytes()))
+                .get(&Key::new(u32::BITS, ip.to_ne_bytes()))
                 .is_some())
 }
 
