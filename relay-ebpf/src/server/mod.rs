@@ -146,7 +146,7 @@ fn may_be_sent_to(ip: u32) -> bool {
             && host >> 28 != 0xe
             && host != u32::MAX
             && SERVER_OPENED
-                .get(&Key::new(u32::BITS, ip.to_ne_bytes()))
+                .get(Key::new(u32::BITS, ip.to_ne_bytes()))
                 .is_some())
 }
 
