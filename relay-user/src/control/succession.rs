@@ -142,12 +142,24 @@ fn send_with(stream: &UnixStream, descriptors: &[RawFd]) -> io::Result<()> {
         let bytes = size_of_val(descriptors);
         std::ptr::copy_nonoverlapping(descriptors.as_ptr().cast(), libc::CMSG_DATA(header), bytes);
     }
-    // SAFETY: the header points to buffers that outlive the call. A line this short is sent whole or not at all.
-    let sent = unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
-    if sent < 0 {
-        return Err(io::Error::last_os_error());
+    uninterrupted(|| {
+        // SAFETY: the header points to buffers that outlive the call. A line this short is sent whole or not at all.
+        unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
+    })
+    .map(drop)
+}
+
+/// Calls again what a signal has interrupted; a call with a time limit is not restarted by the kernel.
+fn uninterrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+    loop {
+        if let Ok(len) = usize::try_from(call()) {
+            return Ok(len);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
-    Ok(())
 }
 
 /// One line, and the descriptors that came with it.
@@ -164,15 +176,16 @@ fn receive_with(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = CONTROL_LEN;
-    // SAFETY: the header points to buffers that outlive the call.
-    let len = unsafe {
-        libc::recvmsg(
-            stream.as_fd().as_raw_fd(),
-            &raw mut message,
-            libc::MSG_CMSG_CLOEXEC,
-        )
-    };
-    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    let len = uninterrupted(|| {
+        // SAFETY: the header points to buffers that outlive the call.
+        unsafe {
+            libc::recvmsg(
+                stream.as_fd().as_raw_fd(),
+                &raw mut message,
+                libc::MSG_CMSG_CLOEXEC,
+            )
+        }
+    })?;
     let mut descriptors = Vec::new();
     // SAFETY: the kernel has filled the header and its control buffer, which still live; descriptors it has put there are new
     // and nobody else's.
@@ -230,6 +243,38 @@ mod tests {
             })
             .collect();
         assert_eq!(texts, names);
+    }
+
+    #[test]
+    fn a_signal_does_not_end_a_hand_over() {
+        extern "C" fn ignore(_: libc::c_int) {}
+        // SAFETY: a handler that does nothing, for a signal nothing else here uses.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut());
+        }
+        let (here, there) = UnixStream::pair().unwrap();
+        here.set_read_timeout(Some(STOPPED_WITHIN)).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            // SAFETY: names the calling thread.
+            tell.send(unsafe { libc::pthread_self() }).unwrap();
+            receive_with(&here).map(|(line, _)| line)
+        });
+        let thread = told.recv().unwrap();
+        // Whether it waits already or not: one of many meets it waiting.
+        for _ in 0..1000 {
+            // SAFETY: the thread is there until it is joined: nothing is sent to it yet.
+            unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+            std::thread::yield_now();
+        }
+        let file = tempfile::tempfile().unwrap();
+        Successor::new(there)
+            .unwrap()
+            .give(&[file.as_fd()])
+            .unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), HANDED_OVER);
     }
 
     #[test]
