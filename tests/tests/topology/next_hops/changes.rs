@@ -87,18 +87,25 @@ fn what_a_new_route_forbids_stops_at_once_and_is_counted() {
         for (family, prefix) in [("-4", clients), ("-6", native)] {
             crowd.until(&relay, "kept next hops", |figures| figures.live() >= 2);
             let before = Figures::of(&relay);
+            let send = || {
+                if family == "-4" {
+                    crowd.ping(0);
+                } else {
+                    crowd.call(0);
+                }
+            };
+            ways.lab
+                .relay
+                .ip(&[&format!("{family} route add {kind} {prefix}")])
+                .unwrap();
+            // The kernel tells of it as soon as the daemon's thread is given a processor.
+            wait_for("the first punt", SOON, || {
+                send();
+                Figures::of(&relay).fast(Reason::PuntNoRoute) > before.fast(Reason::PuntNoRoute)
+            })
+            .unwrap_or_else(|e| panic!("{e}: {kind} {prefix}\n{}", relay.log()));
+            let before = Figures::of(&relay);
             let sent = ways.sent_during(|| {
-                ways.lab
-                    .relay
-                    .ip(&[&format!("{family} route add {kind} {prefix}")])
-                    .unwrap();
-                let send = || {
-                    if family == "-4" {
-                        crowd.ping(0);
-                    } else {
-                        crowd.call(0);
-                    }
-                };
                 (0..AFTER).for_each(|_| send());
                 // A busy machine may lose some on their way to the relay.
                 wait_for("punts", SOON, || {
