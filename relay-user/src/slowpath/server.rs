@@ -167,12 +167,13 @@ impl ServerPath {
     /// # Errors
     /// [`Broken`]: the server is about to end.
     pub fn add_to(&self, counters: &mut [Counter; Reason::COUNT]) -> Result<(), Broken> {
+        // First, so that whatever was refused is among what is counted below.
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         for (fate, tally) in self.server.lock()?.tally().iter() {
             let counter = &mut counters[Reason::from(fate) as usize];
             counter.packets += tally.packets;
             counter.bytes += tally.bytes;
         }
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, refused) in refused.iter().enumerate() {
             counters[at].packets -= refused.packets;
             counters[at].bytes = counters[at].bytes.saturating_sub(refused.bytes);
