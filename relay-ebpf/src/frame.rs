@@ -117,15 +117,6 @@ impl Frame {
         Some(unsafe { &*(start as *const T) })
     }
 
-    /// The number at `offset`, loaded here. What was found out about an earlier load is nothing to the verifier then, which
-    /// would otherwise follow each way to that knowledge apart.
-    #[inline(always)]
-    pub(crate) fn load(&self, offset: usize) -> Option<u32> {
-        let place: &Wire<u32> = self.at(offset)?;
-        // SAFETY: a reference, which holds at any alignment.
-        Some(unsafe { core::ptr::read_volatile(place) }.0)
-    }
-
     /// Like [`at`](Self::at), to write.
     #[inline(always)]
     pub(crate) fn at_mut<T: FromBytes + IntoBytes + Unaligned>(

@@ -11,9 +11,6 @@ use crate::{config, counters};
 /// Bytes of both headers.
 pub(crate) const LEN: usize = size_of::<Outer>();
 
-/// Where the source address stands in them.
-pub(crate) const SOURCE: usize = core::mem::offset_of!(Ipv4Header, source);
-
 /// More fragments, and the fragment offset.
 const FRAGMENT: u16 = 0x3fff_u16.to_be();
 /// TTL of what the relay sends.

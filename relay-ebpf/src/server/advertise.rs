@@ -43,7 +43,7 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     let (from, to) = (received.from, received.to);
     // Options, trailers and an origin are no client's we know of.
     if config::server_requires_credentials()
-        || received.has_origin
+        || received.headers.has_origin
         || inner.payload_len() != SOLICITATION_LEN
         || received.rest_len != inner.packet_len()
     {
@@ -63,7 +63,7 @@ pub(super) fn answer(frame: &Frame, received: &Received<'_>) -> Result<Answer, R
     if inner.hop_limit != ND_HOP_LIMIT || code != 0 || checksum != 0 {
         return Err(Reason::SolicitationInvalid);
     }
-    let nonce = if received.has_auth {
+    let nonce = if received.headers.has_auth {
         let nonce = frame
             .at::<Wire<[u32; 2]>>(received.payload + 4)
             .ok_or(Reason::PassToServer)?;

@@ -4,21 +4,18 @@ use relay_common::{KeyWords, MappedWord, Reason};
 use teredo::addr::SERVER_PORT;
 use teredo::filter;
 use teredo::wire::checksum::{self, Sum};
-use teredo::wire::ipv6::{self, Ipv6Header};
+use teredo::wire::ipv6;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout, Unaligned};
 
-use super::headers::{Headers, ORIGIN_LEN};
+use super::headers::ORIGIN_LEN;
 use super::{
-    BUBBLE, ICMP6_MAX_LEN, NO_SUM, REDIRECT, ROUTER_SOLICITATION, Received, accept, is_of_client,
-    is_own, may_be_sent_to, rates, server_of, socket,
+    BUBBLE, ICMP6_MAX_LEN, REDIRECT, ROUTER_SOLICITATION, Received, accept, is_of_client, is_own,
+    may_be_sent_to, rates, server_of, socket,
 };
 use crate::frame::{self, Frame, LinkHeader};
 use crate::nexthop::NextHop;
 use crate::outer::{self, Outer, UdpHeader};
 use crate::{Carried, config};
-
-/// Where the address of a client stands in the packet for it, inverted.
-const TARGET: usize = core::mem::offset_of!(Ipv6Header, destination) + 12;
 
 /// A packet on its way to a client, decided and not written yet.
 pub(super) struct Leaving {
@@ -47,6 +44,7 @@ pub(super) fn origin(of: MappedWord) -> u64 {
 #[inline(always)]
 pub(super) fn judge(
     frame: &Frame,
+    outer: &Outer,
     received: &Received<'_>,
     message: u8,
 ) -> Result<Leaving, Reason> {
@@ -81,22 +79,21 @@ pub(super) fn judge(
     if is_own(target.ip()) {
         return Err(Reason::MappedAddressOwn);
     }
-    let target_ip = !frame.load(start + TARGET).ok_or(Reason::PassToServer)?;
     let origin = (server_of(&inner.destination) == config::server_primary()).then(|| origin(from));
     let payload_len = rest_len + if origin.is_some() { ORIGIN_LEN } else { 0 };
     let ends = [
         socket(config::server_primary(), SERVER_PORT.to_be()),
         target,
     ];
-    let udp_checksum = match received.rest_sum {
-        NO_SUM => 0,
-        rest => udp_checksum(ends, payload_len, origin, rest as u16),
+    let udp_checksum = match sum_of_rest(frame, outer, received)? {
+        None => 0,
+        Some(rest) => udp_checksum(ends, payload_len, origin, rest),
     };
     let len = payload_len + outer::LEN;
     let next =
         NextHop::of_server(frame, port, ends[0], target, len).map_err(|_| Reason::PassToServer)?;
     rates::from_source(from.ip())?;
-    rates::to_target(target_ip)?;
+    rates::to_target(target.ip())?;
     Ok(Leaving {
         next,
         outer: Outer::new(
@@ -113,25 +110,25 @@ pub(super) fn judge(
     })
 }
 
-/// What the packet and its trailers sum to, by the checksum they came with; [`NO_SUM`] if they came without.
+/// What the packet and its trailers sum to, by the checksum they came with. `None`: they came without.
 ///
 /// A datagram that arrives damaged leaves damaged by as much: nothing is hidden, and no byte of it is looked at.
 #[inline(always)]
-pub(super) fn sum_of_rest(
+fn sum_of_rest(
     frame: &Frame,
     outer: &Outer,
-    payload: usize,
-    headers: Headers,
-) -> Result<u32, Reason> {
+    received: &Received<'_>,
+) -> Result<Option<u16>, Reason> {
     let udp = outer.udp;
     let checksum = u16::from_be(udp.checksum);
     if checksum == 0 {
-        return Ok(NO_SUM);
+        return Ok(None);
     }
     let udp_len = u16::from_be(udp.len);
     // With its checksum everything sums to zero: what is left is minus all that is known.
-    let rest = headers
-        .sum(frame, payload)
+    let rest = received
+        .headers
+        .sum(frame, received.payload)
         .ok_or(Reason::PassToServer)?
         .add_u16(checksum)
         .add_u32(u32::from_be(outer.ipv4.source))
@@ -143,7 +140,7 @@ pub(super) fn sum_of_rest(
         .add_u16(udp_len)
         .finish();
     // Behind thirteen bytes upper halves stood in lower ones.
-    Ok(u32::from(if headers.has_auth {
+    Ok(Some(if received.headers.has_auth {
         rest.swap_bytes()
     } else {
         rest

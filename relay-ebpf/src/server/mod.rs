@@ -3,7 +3,6 @@
 //! What is not settled by looking at it is [`Reason::PassToServer`]: the kernel hands it to the server's sockets.
 
 mod advertise;
-mod blur;
 mod forward;
 mod headers;
 mod rates;
@@ -20,7 +19,7 @@ use crate::frame::{Frame, Link};
 use crate::maps::SERVER_OPENED;
 use crate::outer::{self, Outer};
 use crate::{Carried, config, datagram};
-use blur::Blur;
+
 use headers::Headers;
 
 /// Type of a router solicitation, the first of neighbour discovery.
@@ -43,19 +42,13 @@ struct Received<'a> {
     from: MappedWord,
     /// Which address it was sent to, as on the wire.
     to: u32,
-    has_auth: bool,
-    has_origin: bool,
+    headers: Headers,
     /// Where the inner packet begins.
     start: usize,
     inner: &'a Ipv6Header,
     /// Bytes of the packet and its trailers.
     rest_len: usize,
-    /// Their sum, by the checksum they came with; [`NO_SUM`] if they came without.
-    rest_sum: u32,
 }
-
-/// There is no checksum to tell a sum.
-const NO_SUM: u32 = 1 << 16;
 
 /// Answers the datagram, or sends it on.
 ///
@@ -67,31 +60,20 @@ pub(crate) fn serve(frame: &mut Frame, link: Link, port: &'static Port) -> Resul
     let payload_len = datagram::payload_len(&outer, frame, link)?;
     judge_sender(&outer)?;
     let payload = link.len + outer::LEN;
-    let from = socket(
-        frame
-            .load(link.len + outer::SOURCE)
-            .ok_or(Reason::NotOurs)?,
-        outer.udp.source,
-    );
+    let from = socket(outer.ipv4.source, outer.udp.source);
     let headers = Headers::read(frame, payload, payload_len)?;
-    let rest_sum = forward::sum_of_rest(frame, &outer, payload, headers)?;
-
-    // Twelve ways lead here; from here on they are one.
-    let blur = Blur::new();
-    let start = blur.number(payload + headers.len(), 0x7f);
+    let start = payload + headers.len();
     let rest_len = payload_len - headers.len();
     let inner = headers::inner(frame, start, rest_len)?;
     let received = Received {
         port,
-        payload: blur.number(payload, 0x3f),
+        payload,
         from,
         to: outer.ipv4.destination,
-        has_auth: blur.number(headers.has_auth.into(), 1) != 0,
-        has_origin: blur.number(headers.has_origin.into(), 1) != 0,
+        headers,
         start,
         inner,
         rest_len,
-        rest_sum: blur.number(rest_sum as usize, 0x1_ffff) as u32,
     };
     let message = message_type(frame, &received)?;
     if is_addressed_here(inner) {
@@ -104,7 +86,7 @@ pub(crate) fn serve(frame: &mut Frame, link: Link, port: &'static Port) -> Resul
         let answer = advertise::answer(frame, &received)?;
         return answer.send(frame);
     }
-    let leaving = forward::judge(frame, &received, message)?;
+    let leaving = forward::judge(frame, &outer, &received, message)?;
     leaving.send(frame)
 }
 
@@ -230,8 +212,10 @@ fn server_of(teredo: &[u8; 16]) -> u32 {
 /// Whether a destination is one that a client may have (S-13).
 #[inline(always)]
 fn is_of_client(destination: &[u8; 16]) -> Result<(), Reason> {
+    if TeredoAddr::is_teredo(destination) {
+        return Ok(());
+    }
     match filter::client_destination(destination) {
-        Err(Fate::DestinationTeredo) => Ok(()),
         Err(fate @ (Fate::DestinationMulticast | Fate::DestinationNotGlobal)) => Err(fate.into()),
         // To native IPv6, or to nowhere.
         Ok(_) | Err(_) => Err(Reason::PassToServer),
