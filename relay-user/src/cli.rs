@@ -236,6 +236,16 @@ pub struct NumberFlags {
     #[arg(long, value_name = "N")]
     pub server_bubbles_burst: Option<String>,
 
+    /// Repeats of bubbles to new peers a second that no answer or packet paid for, 0 to 10000000, in the long run.
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    pub repeats_per_s: Option<String>,
+
+    /// Repeats of bubbles to new peers that may go while nobody answers, 0 to 10000000.
+    /// [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub repeats_burst: Option<String>,
+
     /// Peers being probed or remembered as blocked, 1 to 16777216.
     /// [default: 65536]
     #[arg(long, value_name = "N")]
@@ -274,13 +284,15 @@ pub struct NumberFlags {
 
 impl NumberFlags {
     /// What was given for each, in the order of the documentation.
-    pub fn texts(&self) -> [Option<&str>; 12] {
+    pub fn texts(&self) -> [Option<&str>; 14] {
         [
             &self.shards,
             &self.new_peers_per_s,
             &self.new_peers_burst,
             &self.server_bubbles_per_s,
             &self.server_bubbles_burst,
+            &self.repeats_per_s,
+            &self.repeats_burst,
             &self.pending_peers,
             &self.unanswered_per_source_prefix,
             &self.queue_packets_per_peer,

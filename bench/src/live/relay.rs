@@ -20,11 +20,13 @@ use super::frame::{SERVER, SERVICE};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Bounds that protect a relay on the internet, out of the way of a measurement of its speed.
-const LIFTED: [(&str, &str); 7] = [
+const LIFTED: [(&str, &str); 9] = [
     ("--new-peers-per-s", "10000000"),
     ("--new-peers-burst", "10000000"),
     ("--server-bubbles-per-s", "10000000"),
     ("--server-bubbles-burst", "10000000"),
+    ("--repeats-per-s", "10000000"),
+    ("--repeats-burst", "10000000"),
     ("--pending-peers", "1048576"),
     ("--unanswered-per-source-prefix", "1048576"),
     ("--queue-bytes-total", "268435456"),

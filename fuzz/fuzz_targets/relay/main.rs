@@ -32,6 +32,8 @@ const LIMITS: Limits = Limits {
     new_peers_burst: 8,
     server_bubbles_per_s: 4,
     server_bubbles_burst: 8,
+    repeats_per_s: 1,
+    repeats_burst: 8,
     unanswered_per_source_prefix: 4,
     icmp6_per_s: 2,
     icmp6_burst: 4,

@@ -35,7 +35,7 @@ const fn number(
 }
 
 /// Those of the relay, in the order of the documentation.
-pub(super) const NUMBERS: [Number; 12] = [
+pub(super) const NUMBERS: [Number; 14] = [
     number("shards", "shards", (1, 64), 1),
     number("new-peers-per-s", "peers a second", (1, 10_000_000), 2000),
     number("new-peers-burst", "peers", (1, 10_000_000), 20_000),
@@ -46,6 +46,8 @@ pub(super) const NUMBERS: [Number; 12] = [
         100,
     ),
     number("server-bubbles-burst", "bubbles", (1, 10_000_000), 20_000),
+    number("repeats-per-s", "bubbles a second", (0, 10_000_000), 100),
+    number("repeats-burst", "bubbles", (0, 10_000_000), 2000),
     number("pending-peers", "peers", (1, 16_777_216), 65_536),
     number("unanswered-per-source-prefix", "peers", (1, 16_777_216), 64),
     number("queue-packets-per-peer", "packets", (1, 4096), 16),
@@ -154,6 +156,8 @@ impl GivenNumbers {
             new_peers_burst: self.get("new-peers-burst"),
             server_bubbles_per_s: self.get("server-bubbles-per-s"),
             server_bubbles_burst: self.get("server-bubbles-burst"),
+            repeats_per_s: self.get("repeats-per-s"),
+            repeats_burst: self.get("repeats-burst"),
             unanswered_per_source_prefix: self.get("unanswered-per-source-prefix"),
             icmp6_per_s: self.get("icmp6-per-s"),
             icmp6_burst: self.get("icmp6-burst"),

@@ -209,6 +209,7 @@ impl RelayDesk {
             bytes: gauges.queued_bytes as u64,
         };
         status.bubbles_sent = gauges.bubbles_sent;
+        status.repeats_unpaid = gauges.repeats_unpaid;
         status.icmp6 = Icmp6Counts {
             sent: gauges.icmp6_sent,
             suppressed: gauges.icmp6_suppressed,

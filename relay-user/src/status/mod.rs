@@ -50,6 +50,9 @@ pub struct Status {
     pub reasons: Reasons,
     /// Bubbles sent.
     pub bubbles_sent: u64,
+    /// Bubbles put off because neither answers nor packets had paid for them: many clients do not answer.
+    #[serde(default)]
+    pub repeats_unpaid: u64,
     /// ICMPv6 errors to native hosts.
     pub icmp6: Icmp6Counts,
     /// How long the slow path took over single packets, in microseconds.
@@ -275,6 +278,7 @@ pub(crate) mod tests {
             traffic: reasons.traffic(),
             reasons,
             bubbles_sent: 25,
+            repeats_unpaid: 3,
             icmp6: Icmp6Counts {
                 sent: 5,
                 suppressed: 1,

@@ -109,8 +109,8 @@ fn write_peers(out: &mut String, s: &Status) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "sent              {} bubbles, {} ICMPv6 errors ({} held back by the rate limit)",
-        s.bubbles_sent, s.icmp6.sent, s.icmp6.suppressed
+        "sent              {} bubbles ({} put off), {} ICMPv6 errors ({} held back by the rate limit)",
+        s.bubbles_sent, s.repeats_unpaid, s.icmp6.sent, s.icmp6.suppressed
     )
 }
 

@@ -71,6 +71,13 @@ pub struct Limits {
     pub server_bubbles_per_s: u32,
     /// Bubbles to one server that may go at once.
     pub server_bubbles_burst: u32,
+    /// Repeats of bubbles to new peers a second, beyond what packets and answers pay for; see
+    /// [`repeats_burst`](Self::repeats_burst).
+    pub repeats_per_s: u32,
+    /// Repeats of bubbles to new peers while none is answered. Each answer pays for as many as one peer may get, and each
+    /// packet that waits beside the first for one: a relay that is made to ask those who do not exist soon sends one packet
+    /// for each that came.
+    pub repeats_burst: u32,
     /// Unanswered peers one native /64 may hold.
     pub unanswered_per_source_prefix: u32,
     /// ICMPv6 errors a second.
@@ -108,6 +115,8 @@ impl Limits {
             new_peers_burst: rate(self.new_peers_burst),
             server_bubbles_per_s: rate(self.server_bubbles_per_s),
             server_bubbles_burst: rate(self.server_bubbles_burst),
+            repeats_per_s: rate(self.repeats_per_s),
+            repeats_burst: rate(self.repeats_burst),
             unanswered_per_source_prefix: rate(self.unanswered_per_source_prefix),
             icmp6_per_s: rate(self.icmp6_per_s),
             icmp6_burst: rate(self.icmp6_burst),
@@ -127,6 +136,8 @@ impl Default for Limits {
             new_peers_burst: 20_000,
             server_bubbles_per_s: 100,
             server_bubbles_burst: 20_000,
+            repeats_per_s: 100,
+            repeats_burst: 2_000,
             unanswered_per_source_prefix: 64,
             icmp6_per_s: 10,
             icmp6_burst: 10,

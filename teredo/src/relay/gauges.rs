@@ -21,6 +21,8 @@ pub struct Gauges {
     pub bubbles_sent: u64,
     /// Repeats put off for one turn because a token bucket was empty, in all.
     pub bubbles_deferred: u64,
+    /// Repeats put off for one turn because neither packets nor answers had paid for them, in all.
+    pub repeats_unpaid: u64,
     /// Neighbour advertisements sent in direct bubbles, in all.
     pub advertisements_sent: u64,
     /// ICMPv6 errors sent, in all.
@@ -47,6 +49,7 @@ impl AddAssign for Gauges {
             server_buckets: self.server_buckets + other.server_buckets,
             bubbles_sent: self.bubbles_sent + other.bubbles_sent,
             bubbles_deferred: self.bubbles_deferred + other.bubbles_deferred,
+            repeats_unpaid: self.repeats_unpaid + other.repeats_unpaid,
             advertisements_sent: self.advertisements_sent + other.advertisements_sent,
             icmp6_sent: self.icmp6_sent + other.icmp6_sent,
             icmp6_suppressed: self.icmp6_suppressed + other.icmp6_suppressed,

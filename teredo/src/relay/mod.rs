@@ -73,6 +73,8 @@ pub struct Relay<T> {
     pending: PendingPeers,
     memory: QueueMemory,
     new_peers: Bucket,
+    /// What pays for repeats to new peers.
+    repeats: Bucket,
     servers: Buckets<ServerV4>,
     /// By Teredo address with flags 0: peers that differ in flags share one NAT mapping.
     mappings: Buckets<TeredoAddr>,
@@ -105,6 +107,7 @@ impl<T: PeerTable> Relay<T> {
                 limits.new_peers_per_s,
                 limits.new_peers_burst,
             )),
+            repeats: Bucket::new(Rate::per_second(limits.repeats_per_s, limits.repeats_burst)),
             servers: Buckets::new(server_bubbles, limits.pending_peers, keyed(b"servers")),
             mappings: Buckets::new(mapping_bubbles, limits.recent_bubbles(), keyed(b"mappings")),
             advertisements: Buckets::new(

@@ -22,6 +22,10 @@ pub const BUBBLES_MAX: u8 = 4;
 /// How long the bubbles to a peer count against [`BUBBLES_MAX`], from the first one.
 pub const BUBBLE_WINDOW: Duration = Duration::from_mins(5);
 
+/// How long a peer is asked in vain.
+pub(super) const ATTEMPT: Duration =
+    Duration::from_secs(BUBBLE_INTERVAL.as_secs() * BUBBLES_MAX as u64);
+
 /// Repeats put off for want of tokens do not hold a queue longer than this.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(16);
 

@@ -6,11 +6,14 @@
 //! in flags alone share: a token bucket too, four at once and then one per 2 s, so that the 4096
 //! flags of one client multiply nothing; there, too, new peers leave a quarter, or whoever asks for the flags of
 //! a client could keep it from being asked. A single peer never meets that last one.
+//!
+//! A fourth holds for repeats to new peers, all together: they are paid for by the answers that came lately, or by further packets
+//! for the peer, which whoever means to have others flooded would have to send himself.
 
 use super::command::{Icmp6Error, UdpKind};
 use super::native::is_fresh;
 use super::outbox::Order;
-use super::peer::{BUBBLE_INTERVAL, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, Pending, Phase};
+use super::peer::{ATTEMPT, BUBBLE_INTERVAL, BUBBLES_MAX, PEER_FRESH, PROBE_AFTER, Pending, Phase};
 use super::pending::Place;
 use super::prefixes::SourcePrefix;
 use super::queue::Queue;
@@ -135,6 +138,7 @@ impl<T: PeerTable> Relay<T> {
         let pending = self.pending.get(place);
         let (phase, is_new) = (pending.phase, pending.origin.is_some());
         let is_spent = pending.is_spent(now);
+        let is_over = now.saturating_since(pending.first_bubble) >= ATTEMPT;
         let is_idle = pending.bubbles == 0 && pending.queue.is_empty();
         if phase == Phase::Blocked || is_idle {
             self.pending.remove(place);
@@ -143,12 +147,24 @@ impl<T: PeerTable> Relay<T> {
         self.pending.set_overdue(place);
         if is_spent {
             self.give_up(now, &peer, place);
-        } else if self.may_bubble(now, &peer, is_new) {
-            self.send_bubble(now, place);
-        } else {
+        } else if !self.may_bubble(now, &peer, is_new) {
             self.counts.bubbles_deferred += 1;
             self.pending.schedule(place, phase, now + BUBBLE_INTERVAL);
+        } else if !is_new || self.is_repeat_paid(now, place) {
+            self.send_bubble(now, place);
+        } else if is_over {
+            self.give_up(now, &peer, place);
+        } else {
+            self.counts.repeats_unpaid += 1;
+            self.pending.schedule(place, phase, now + BUBBLE_INTERVAL);
         }
+    }
+
+    /// Whether another bubble to the peer at `place` was paid for: by the packets that wait, of which each is worth one, or out
+    /// of what answers have paid in.
+    fn is_repeat_paid(&mut self, now: Instant, place: Place) -> bool {
+        let pending = self.pending.get(place);
+        pending.queue.len() > pending.bubbles.into() || self.repeats.take(now)
     }
 
     /// No answer: the queue is given up and the peer remembered until its window ends. One
@@ -190,6 +206,7 @@ impl<T: PeerTable> Relay<T> {
         let Some(place) = place else {
             return;
         };
+        self.repeats.put(u32::from(BUBBLES_MAX) - 1);
         let rest_until = self.pending.get(place).last_bubble + BUBBLE_INTERVAL;
         let answered = if stored || now >= rest_until {
             self.pending.remove(place)

@@ -65,6 +65,11 @@ impl Bucket {
         self.full_at = next.unwrap_or(self.full_at);
         next.is_some()
     }
+
+    /// Puts tokens in; what the bucket does not hold is lost.
+    pub(crate) fn put(&mut self, tokens: u32) {
+        self.full_at = self.full_at - self.rate.interval.saturating_mul(tokens);
+    }
 }
 
 /// Buckets looked at, to forget full ones, whenever one is asked: more than can come in between.

@@ -280,6 +280,8 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         new_peers_burst: rng.u32(48..=64),
         server_bubbles_per_s: rng.u32(4..=8),
         server_bubbles_burst: rng.u32(48..=64),
+        repeats_per_s: rng.u32(1..=8),
+        repeats_burst: rng.u32(16..=64),
         unanswered_per_source_prefix: rng.u32(48..=64),
         queue_bytes_total: rng.usize(32 << 10..=64 << 10),
         ..Limits::default()

@@ -17,6 +17,9 @@ use crate::packet::{self, with_hop_limit};
 /// Ten times the new peers a second that the relay below takes.
 const FLOOD_PER_S: u32 = 2000;
 const FLOOD_S: u32 = 40;
+/// Three quarters of what it takes: no limit on new peers is met, and what bounds the factor is who pays for repeats.
+const STREAM_PER_S: u32 = 150;
+const STREAM_S: u32 = 100;
 /// Longer than a relay remembers a client that did not answer.
 const LONG: Duration = Duration::from_mins(6);
 const IPV4_AND_UDP_LEN: usize = 28;
@@ -29,6 +32,8 @@ fn machine() -> Machine {
     limits.new_peers_burst /= 10;
     limits.server_bubbles_per_s /= 10;
     limits.server_bubbles_burst /= 10;
+    limits.repeats_per_s /= 10;
+    limits.repeats_burst /= 10;
     Machine::new(config)
 }
 
@@ -282,7 +287,7 @@ fn prepared() -> Machine {
     machine
 }
 
-fn measure(kind: &Kind, packets: u32) -> Measured {
+fn measure(kind: &Kind, per_s: u32, packets: u32) -> Measured {
     let mut machine = prepared();
     let mut measured = Measured {
         input: Volume::default(),
@@ -296,7 +301,7 @@ fn measure(kind: &Kind, packets: u32) -> Measured {
         packet.go(&mut machine);
         let sent = machine.sent();
         measured.left(sent);
-        let sent = machine.pass(Duration::from_secs(1) / FLOOD_PER_S);
+        let sent = machine.pass(Duration::from_secs(1) / per_s);
         measured.left(sent);
     }
     let sent = machine.pass(LONG);
@@ -312,12 +317,19 @@ fn hundredths(factor: usize) -> String {
 fn no_flood_is_amplified_and_the_document_tells_the_factor_of_a_packet_alone() {
     const ONE: usize = 100;
     let mut table = String::from(
-        "| what comes | alone: packets | alone: bytes | flood: packets | flood: bytes | what leaves |\n|---|---|---|---|---|---|\n",
+        "| what comes | alone: packets | bytes | stream: packets | bytes | flood: packets | bytes | what leaves |\n|---|---|---|---|---|---|---|---|\n",
     );
     for kind in &KINDS {
-        let alone = measure(kind, 1);
-        let flood = measure(kind, FLOOD_PER_S * FLOOD_S);
+        let alone = measure(kind, FLOOD_PER_S, 1);
+        let stream = measure(kind, STREAM_PER_S, STREAM_PER_S * STREAM_S);
+        let flood = measure(kind, FLOOD_PER_S, FLOOD_PER_S * FLOOD_S);
         let ([packets, bytes], [many_packets, many_bytes]) = (alone.factors(), flood.factors());
+        let [stream_packets, stream_bytes] = stream.factors();
+        assert!(
+            stream_packets <= ONE + ONE / 5 && stream_bytes <= 2 * ONE + ONE / 2,
+            "{}: {stream_packets} {stream_bytes}",
+            kind.what
+        );
         assert!(
             many_packets <= ONE && many_bytes <= ONE,
             "{}: {many_packets} {many_bytes}",
@@ -338,12 +350,13 @@ fn no_flood_is_amplified_and_the_document_tells_the_factor_of_a_packet_alone() {
             .map(|(what, count)| format!("{count} × {what}"))
             .collect::<Vec<_>>()
             .join(", ");
-        let [packets, bytes, many_packets, many_bytes] =
-            [packets, bytes, many_packets, many_bytes].map(hundredths);
+        let [packets, bytes] = [packets, bytes].map(hundredths);
+        let [stream_packets, stream_bytes] = [stream_packets, stream_bytes].map(hundredths);
+        let [many_packets, many_bytes] = [many_packets, many_bytes].map(hundredths);
         let left = if left.is_empty() { "nothing" } else { &left };
         writeln!(
             table,
-            "| {} | {packets} | {bytes} | {many_packets} | {many_bytes} | {left} |",
+            "| {} | {packets} | {bytes} | {stream_packets} | {stream_bytes} | {many_packets} | {many_bytes} | {left} |",
             kind.what
         )
         .unwrap();

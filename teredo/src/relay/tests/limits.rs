@@ -73,6 +73,83 @@ fn repeats_wait_for_tokens_but_no_queue_longer_than_16_s() {
     assert_eq!((gauges.blocked, gauges.queued_packets), (6, 0));
 }
 
+/// Bubbles that leave within `seconds`.
+fn bubbles_within(bench: &mut Bench, seconds: u64) -> usize {
+    let sent = bench.pass(seconds);
+    sent.iter()
+        .filter(|(_, command)| SentBubble::of(command).is_some())
+        .count()
+}
+
+/// a scan soon gets one bubble for each packet.
+#[test]
+fn repeats_run_out_while_nobody_answers() {
+    let mut bench = Bench::with(|limits| {
+        limits.repeats_burst = 5;
+        limits.repeats_per_s = 1;
+    });
+    for peer in many(100) {
+        assert_eq!(bench.native(&to_peer(&peer, b"data")), None);
+    }
+    assert_eq!(bench.bubbles().len(), 100);
+    let repeats = bubbles_within(&mut bench, 8);
+    assert!((5..=5 + 8).contains(&repeats), "{repeats}");
+    assert!(bench.relay.gauges().blocked > 90);
+    bench.pass(8);
+    let gauges = bench.relay.gauges();
+    assert_eq!((gauges.probing, gauges.blocked), (0, 100));
+    assert!(gauges.repeats_unpaid > 100);
+    assert_eq!(gauges.bubbles_deferred, 0);
+}
+
+/// whoever sends more is asked for more, a packet for a packet.
+#[test]
+fn a_packet_that_waits_pays_for_a_repeat() {
+    let mut bench = Bench::with(|limits| limits.repeats_burst = 0);
+    assert_eq!(bench.native(&to_peer(&peer(), b"one")), None);
+    assert_eq!(bench.bubbles().len(), 1);
+    assert_eq!(bubbles_within(&mut bench, 3), 0);
+    assert_eq!(bench.native(&to_peer(&peer(), b"two")), None);
+    assert_eq!(bench.bubbles().len(), 0, "2 s apart, by the timer");
+    assert_eq!(bubbles_within(&mut bench, 9), 1);
+}
+
+/// where clients answer nobody notices a limit.
+#[test]
+fn an_answer_pays_for_the_repeats_of_one_peer() {
+    let mut bench = Bench::with(|limits| {
+        limits.repeats_burst = 6;
+        limits.repeats_per_s = 1;
+    });
+    let lost: Vec<_> = many(3).collect();
+    for peer in &lost {
+        assert_eq!(bench.native(&to_peer(peer, b"data")), None);
+    }
+    assert_eq!(bench.bubbles().len(), 3);
+    assert_eq!(bubbles_within(&mut bench, 4), 6);
+    let answering = peer_at(NAT, 60000);
+    assert_eq!(bench.native(&to_peer(&answering, b"data")), None);
+    let cookie = bench.bubbles()[0].source;
+    let answer = bubble::build(answering.octets(), cookie, &Trailers::default());
+    assert_eq!(
+        bench.client(answering.mapped(), &answer),
+        Fate::BubbleAccepted
+    );
+    assert_eq!(bubbles_within(&mut bench, 2), 3);
+}
+
+/// those heard before are no scan.
+#[test]
+fn repeats_to_a_known_peer_need_not_be_paid_for() {
+    let known = peer_at(NAT, 60000);
+    let mut bench = Bench::with(|limits| limits.repeats_burst = 0);
+    bench.hear(&known, known.mapped());
+    bench.pass(31);
+    assert_eq!(bench.native(&to_peer(&known, b"data")), None);
+    assert_eq!(bench.bubbles().len(), 1);
+    assert_eq!(bubbles_within(&mut bench, 8), 3);
+}
+
 /// R-29, invariant 9: established traffic wins.
 #[test]
 fn a_scan_leaves_bubbles_to_known_peers() {
