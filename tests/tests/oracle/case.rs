@@ -26,6 +26,8 @@ pub(crate) enum Program {
     Jumbo,
     /// Sockets that take no large frame.
     SmallSocket,
+    /// Prefixes of native hosts, clients and servers that are served, and some in them that are not.
+    Guarded,
 }
 
 /// Which IPv4 addresses a relay may send to, and which of its bounds are reached.
@@ -49,7 +51,12 @@ pub(crate) enum Policy {
 }
 
 /// All programs, by number.
-pub(crate) const PROGRAMS: [Program; 3] = [Program::Plain, Program::Jumbo, Program::SmallSocket];
+pub(crate) const PROGRAMS: [Program; 4] = [
+    Program::Plain,
+    Program::Jumbo,
+    Program::SmallSocket,
+    Program::Guarded,
+];
 
 /// All policies.
 pub(crate) const POLICIES: [Policy; 7] = [
@@ -61,6 +68,9 @@ pub(crate) const POLICIES: [Policy; 7] = [
     Policy::NoBubbles,
     Policy::ShortQueues,
 ];
+
+/// A prefix, its length, and whether who lies in it is served.
+pub(crate) type Served<A> = (A, u8, bool);
 
 /// What a relay was told, in plain numbers.
 #[derive(Clone, Debug)]
@@ -77,6 +87,12 @@ pub(crate) struct Rules {
     pub(crate) own: Vec<u32>,
     /// Broadcast addresses of attached subnets.
     pub(crate) broadcasts: Vec<u32>,
+    /// Which native hosts are served; nothing in a list means everybody.
+    pub(crate) natives: Vec<Served<u128>>,
+    /// Which clients, by IPv4 address.
+    pub(crate) clients: Vec<Served<u32>>,
+    /// The clients of which servers.
+    pub(crate) servers: Vec<Served<u32>>,
     /// Which bound is reached.
     policy: Policy,
     /// Packets that wait for one peer.
@@ -92,7 +108,9 @@ impl Rules {
             Program::Plain => (3545, 1280, 2048),
             Program::Jumbo => (40001, 4000, 3000),
             Program::SmallSocket => (3544, 1400, 200),
+            Program::Guarded => (3545, 1400, 2048),
         };
+        let is_guarded = program == Program::Guarded;
         let lab = vec![(0xc633_6400, 24), (0xc000_0200, 24), (0xcb00_7100, 24)];
         Self {
             service: (0xcb00_7109, port),
@@ -105,6 +123,17 @@ impl Rules {
             },
             own: vec![0xc633_6409, 0x0808_0404],
             broadcasts: vec![0xc633_643f, 0x0808_04ff],
+            natives: if is_guarded { natives() } else { vec![] },
+            clients: if is_guarded {
+                vec![(0xc633_6480, 25, false), (0x0808_0800, 24, false)]
+            } else {
+                vec![]
+            },
+            servers: if is_guarded {
+                vec![(0xc000_0200, 24, true), (0x5db8_0000, 16, true)]
+            } else {
+                vec![]
+            },
             policy,
             queue_packets: if policy == Policy::ShortQueues { 1 } else { 16 },
             queue_bytes: 16 << 10,
@@ -130,6 +159,19 @@ impl Rules {
     pub(crate) fn may_bubble(&self) -> bool {
         self.policy != Policy::NoBubbles
     }
+}
+
+/// Prefixes of native hosts, one in the other.
+fn natives() -> Vec<Served<u128>> {
+    let of =
+        |address: [u16; 8], len, is_served| (Ipv6Addr::from(address).to_bits(), len, is_served);
+    vec![
+        of([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, true),
+        of([0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 0], 47, false),
+        of([0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 0xc0], 122, true),
+        of([0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 0xf0], 124, false),
+        of([0x2a00, 0, 0, 0, 0, 0, 0, 0], 9, true),
+    ]
 }
 
 /// A trusted peer at the beginning.

@@ -10,6 +10,7 @@ use crate::counted::Counted;
 use crate::random::Random;
 use crate::reference::Entry;
 use crate::rig::{Rig, Settings};
+use crate::slow;
 
 /// Other peers in the table.
 const BYSTANDERS: u64 = 400;
@@ -39,6 +40,7 @@ impl Fast {
             },
             tunnel_mtu: u16::try_from(rules.mtu).expect("an MTU"),
             punt_frame_max: u32::try_from(rules.punt_frame_max).expect("a frame"),
+            access: slow::access(&rules),
             ..Settings::default()
         });
         if program == Program::Jumbo {

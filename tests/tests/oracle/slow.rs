@@ -1,7 +1,7 @@
 //! The userspace relay: its front end for frames and its state machine, over a table of its own.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
 use relay_common::Reason;
@@ -9,11 +9,11 @@ use relay_user::slowpath::frame;
 use teredo::Instant;
 use teredo::addr::{Mapped, TeredoAddr};
 use teredo::relay::{
-    Command, Config, Hop, Icmp6Error, Ipv4Net, Limits, PeerTable, Relay, TableFull, Trusted,
-    UdpKind,
+    Access, AccessList, Command, Config, Hop, Icmp6Error, Ipv4Net, Ipv6Net, Limits, PeerTable,
+    Relay, TableFull, Trusted, UdpKind,
 };
 
-use crate::case::{Rules, TICK_NS};
+use crate::case::{Rules, Served, TICK_NS};
 use crate::reference::{Effect, Entry, State, WAITS};
 
 /// More than any case asks for.
@@ -52,6 +52,28 @@ pub(crate) struct Turn {
     pub(crate) bubbles: Vec<SentBubble>,
 }
 
+/// Whom the relay serves by these rules.
+pub(crate) fn access(rules: &Rules) -> Access {
+    let ipv4 = |list: &[Served<u32>], wanted: bool| {
+        list.iter()
+            .filter(|(.., is_served)| *is_served == wanted)
+            .map(|(ip, len, _)| Ipv4Net::new(Ipv4Addr::from(*ip), *len).expect("at most 32"))
+            .collect::<Vec<_>>()
+    };
+    let ipv6 = |list: &[Served<u128>], wanted: bool| {
+        list.iter()
+            .filter(|(.., is_served)| *is_served == wanted)
+            .map(|(ip, len, _)| Ipv6Net::new(Ipv6Addr::from(*ip), *len).expect("at most 128"))
+            .collect::<Vec<_>>()
+    };
+    let of_ipv4 = |list: &[Served<u32>]| AccessList::of_ipv4(&ipv4(list, true), &ipv4(list, false));
+    Access {
+        native: AccessList::of_ipv6(&ipv6(&rules.natives, true), &ipv6(&rules.natives, false)),
+        clients: of_ipv4(&rules.clients),
+        servers: of_ipv4(&rules.servers),
+    }
+}
+
 /// A relay without a past.
 pub(crate) struct Slow {
     relay: Relay<Table>,
@@ -70,6 +92,7 @@ impl Slow {
             tunnel_mtu: u16::try_from(rules.mtu).expect("an MTU"),
             allow_non_global: nets.collect(),
             nonce_trailer: rules.has_nonces(),
+            access: access(rules),
             limits: Limits {
                 pending_peers: if rules.has_room() { 1024 } else { 0 },
                 new_peers_per_s: if rules.may_add() { PLENTY } else { 0 },

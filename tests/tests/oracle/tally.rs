@@ -13,7 +13,7 @@ pub(crate) struct Tally {
 }
 
 /// What no frame of a case ends in: it takes time, other settings or a kernel that refuses.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 12] = [
     "PassToServer",
     "EncapsulatedFromQueue",
     "NoHeadroom",
@@ -26,9 +26,6 @@ const ELSEWHERE: [&str; 15] = [
     "PeerBlocked",
     "ShutDown",
     "FrameTooLargeToPunt",
-    "NativeDenied",
-    "ClientDenied",
-    "ServerDenied",
 ];
 
 /// What a datagram to a server can end in.

@@ -83,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) tunnel_mtu: u16,
     /// Largest frame for the slow path's sockets.
     pub(crate) punt_frame_max: u32,
+    /// Whom the relay serves.
+    pub(crate) access: Access,
     /// Whether there is a relay; without one the loopback device's point of view is taken.
     pub(crate) has_relay: bool,
     /// The server, if there is one.
@@ -95,6 +97,7 @@ impl Default for Settings {
             service: SERVICE,
             tunnel_mtu: TUNNEL_MTU,
             punt_frame_max: PUNT_FRAME_MAX,
+            access: Access::default(),
             has_relay: true,
             server: None,
         }
@@ -127,12 +130,12 @@ pub(crate) struct Rig {
 
 /// Runs `test` in a fresh namespace with the program loaded.
 pub(crate) fn in_rig(test: impl FnOnce(&mut Rig) + Send) {
-    in_rig_serving(&Access::default(), test);
+    in_rig_with(&Settings::default(), test);
 }
 
-/// The same for a program that serves those of `access` alone.
-pub(crate) fn in_rig_serving(access: &Access, test: impl FnOnce(&mut Rig) + Send) {
-    in_topology(|| test(&mut Rig::load_serving(access, &Settings::default())));
+/// The same for a program that is told `settings`.
+pub(crate) fn in_rig_with(settings: &Settings, test: impl FnOnce(&mut Rig) + Send) {
+    in_topology(|| test(&mut Rig::load(settings)));
 }
 
 /// Runs `test` in a fresh namespace with the devices and routes of [`topology`].
@@ -149,10 +152,7 @@ pub(crate) fn in_topology(test: impl FnOnce() + Send) {
 impl Rig {
     /// Loads the program, for the topology of the calling thread's namespace.
     pub(crate) fn load(settings: &Settings) -> Self {
-        Self::load_serving(&Access::default(), settings)
-    }
-
-    fn load_serving(access: &Access, settings: &Settings) -> Self {
+        let access = &settings.access;
         let shape = TableShape::new(MAX_PEERS, SECRETS.table);
         let clock = Clock::measure().expect("the kernel runs programs");
         let mut config = RelayConfig {

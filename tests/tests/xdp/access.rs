@@ -7,13 +7,20 @@ use teredo::addr::{ServerV4, TeredoAddr};
 use teredo::relay::{Access, AccessList, Ipv4Net, Ipv6Net};
 
 use super::frames::{Inner, NO_NEXT_HEADER, Outer, received};
-use super::rig::{Rig, client, in_rig_serving, ip, mapped};
+use super::rig::{Rig, Settings, client, in_rig_with, ip, mapped};
 use super::topology::{nat, native};
 
 /// The NAT of a client that is denied.
 const DENIED: u8 = 77;
 const DENIED_HOST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 1);
 const DENIED_SERVER: ServerV4 = ServerV4(Ipv4Addr::new(192, 0, 2, 77));
+
+fn serving(access: Access) -> Settings {
+    Settings {
+        access,
+        ..Settings::default()
+    }
+}
 
 fn v4(ip: Ipv4Addr, len: u8) -> Ipv4Net {
     Ipv4Net::new(ip, len).expect("a prefix")
@@ -64,7 +71,7 @@ fn back(rig: &mut Rig, from: u8, inner: &Inner) -> Reason {
 #[test]
 fn only_those_who_are_served_get_through_in_both_directions() {
     for access in [denying(), allowing()] {
-        in_rig_serving(&access, |rig| {
+        in_rig_with(&serving(access), |rig| {
             trust_all(rig);
             let plain = client(nat::PLAIN);
             let from = |peer: &TeredoAddr, host| Inner::udp(ip(peer), host, b"data");
@@ -90,7 +97,7 @@ fn only_those_who_are_served_get_through_in_both_directions() {
 /// A table kept over a restart may hold what a new list denies.
 #[test]
 fn a_learned_mapping_that_is_denied_is_not_served() {
-    in_rig_serving(&denying(), |rig| {
+    in_rig_with(&serving(denying()), |rig| {
         let peer = client(nat::PLAIN);
         rig.trust(&peer, mapped(DENIED), 0);
         assert_eq!(towards(rig, native::PLAIN, &peer), Reason::ClientDenied);
@@ -102,7 +109,7 @@ fn a_learned_mapping_that_is_denied_is_not_served() {
 /// The slow path would be busy with them otherwise.
 #[test]
 fn a_flood_of_those_who_are_denied_never_reaches_the_slow_path() {
-    in_rig_serving(&denying(), |rig| {
+    in_rig_with(&serving(denying()), |rig| {
         let stranger = TeredoAddr::new(DENIED_SERVER, 0, mapped(99));
         let six_to_four = Ipv6Addr::new(0x2002, 0xc000, 0x0201, 0, 0, 0, 0, 1);
         assert_eq!(towards(rig, native::PLAIN, &stranger), Reason::ServerDenied);
@@ -142,7 +149,7 @@ fn the_longest_of_many_prefixes_decides_as_it_does_in_user_space() {
         clients: clients.clone(),
         ..Access::default()
     };
-    in_rig_serving(&access, |rig| {
+    in_rig_with(&serving(access), |rig| {
         let near = allow.iter().chain(&deny).map(|net| net.network().to_bits());
         let mut seen = [0, 0];
         for address in near.flat_map(|first| [first, first ^ 1, first.wrapping_sub(1)]) {

@@ -1,6 +1,7 @@
 //! PROTOCOL 1.1, 1.6 and the addresses that rules speak of.
 
 use super::bytes::{u16_at, u32_at};
+use crate::case::Served;
 
 /// Table 1.6, strict column: what is no host of the IPv4 internet.
 const NOT_GLOBAL: [(u32, u32); 16] = [
@@ -38,6 +39,19 @@ fn is_global(ip: u32) -> bool {
 pub(super) fn is_host(ip: u32, opened: &[(u32, u32)]) -> bool {
     let is_host = ip >> 28 != 0xe && ip >> 24 != 0 && ip != u32::MAX;
     is_host && (is_global(ip) || opened.iter().any(|range| is_in(ip, *range)))
+}
+
+/// Whether the address of `bits` bits is served: the longest prefix that holds it decides, and where none does, whether
+/// there is one that is served.
+pub(super) fn is_served<A: Copy + Into<u128>>(address: A, bits: u8, list: &[Served<A>]) -> bool {
+    let holds = |(first, len, _): &&Served<A>| {
+        let differing: u128 = address.into() ^ (*first).into();
+        differing.checked_shr(u32::from(bits - len)) == Some(0) || *len == 0
+    };
+    match list.iter().filter(holds).max_by_key(|(_, len, _)| *len) {
+        Some((.., is_served)) => *is_served,
+        None => !list.iter().any(|(.., is_served)| *is_served),
+    }
 }
 
 /// 2001:0000::/32.

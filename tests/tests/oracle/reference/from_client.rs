@@ -1,6 +1,6 @@
 //! PROTOCOL 3.4: a client towards native IPv6.
 
-use super::addresses::{client, in_6to4, in_isatap, is_multicast, is_no_host, is_teredo};
+use super::addresses::{client, in_6to4, in_isatap, is_multicast, is_no_host, is_teredo, server};
 use super::bytes::address_at;
 use super::datagram::{self, Payload, is_header};
 use super::headers::{Trailers, is_source_routed, trailers};
@@ -61,6 +61,12 @@ impl Arrival<'_> {
         if is_multicast(&d) {
             return Err("DestinationMulticast");
         }
+        if !self.serves_client(client(&s).0) {
+            return Err("ClientDenied");
+        }
+        if !self.serves_server(server(&s)) {
+            return Err("ServerDenied");
+        }
         if len == 40 && !is_bubble {
             return Err("JumbogramForm");
         }
@@ -74,6 +80,9 @@ impl Arrival<'_> {
         //
         if !self.may_speak(state, &datagram, &trailers, is_bubble) {
             return Err("OuterSourceMismatch");
+        }
+        if !self.serves_client(datagram.from.0) {
+            return Err("ClientDenied");
         }
         state.trust(s, datagram.from, self.now_ns, outcome);
         if is_bubble {
@@ -165,6 +174,7 @@ impl Arrival<'_> {
                 "DestinationEmbedsForbiddenAddress",
             ),
             (d[0] >> 5 != 1, "DestinationNotServed"),
+            (!self.serves_native(&d), "NativeDenied"),
             (is_source_routed(&packet), "RoutingHeaderType0"),
             // RFC 6040 4.2.
             (inner == 0 && outer == 3, "CongestionMarkedNotEct"),

@@ -56,6 +56,7 @@ impl Arrival<'_> {
             (len > data.len(), "InnerTruncated"),
             (is_multicast(&s) || is_no_host(&s), "SourceNotGlobal"),
             (is_teredo(&s), "SourceTeredo"),
+            (!self.serves_native(&s), "NativeDenied"),
             (
                 in_6to4(&s)
                     .or(in_isatap(&s))
@@ -63,6 +64,8 @@ impl Arrival<'_> {
                 "SourceEmbedsOwnAddress",
             ),
             (len == 40 && data[6] != 59, "JumbogramForm"),
+            (!self.serves_client(mapped.0), "ClientDenied"),
+            (!self.serves_server(server), "ServerDenied"),
             (!self.is_global(mapped.0), "MappedAddressNotGlobal"),
             (!self.is_global(server), "ServerAddressNotGlobal"),
             (mapped.1 == 0, "MappedPortZero"),
@@ -82,6 +85,9 @@ impl Arrival<'_> {
         if hop_limit <= 1 {
             error(outcome, packet, (3, 0), 0);
             return Err("HopLimitExceeded");
+        }
+        if entry.is_some_and(|entry| !self.serves_client(entry.mapped.0)) {
+            return Err("ClientDenied");
         }
         //
         if let Some(entry) = entry {

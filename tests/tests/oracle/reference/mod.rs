@@ -109,6 +109,21 @@ impl Arrival<'_> {
         addresses::is_host(ip, &self.rules.opened) && !self.rules.broadcasts.contains(&ip)
     }
 
+    /// Whether the operator serves this native host.
+    fn serves_native(&self, ip: &[u8; 16]) -> bool {
+        addresses::is_served(u128::from_be_bytes(*ip), 128, &self.rules.natives)
+    }
+
+    /// Whether the operator serves a client there.
+    fn serves_client(&self, ip: u32) -> bool {
+        addresses::is_served(ip, 32, &self.rules.clients)
+    }
+
+    /// Whether the operator serves the clients of this server.
+    fn serves_server(&self, ip: u32) -> bool {
+        addresses::is_served(ip, 32, &self.rules.servers)
+    }
+
     /// Whether `ip` is one of this machine.
     fn is_own(&self, ip: u32) -> bool {
         self.eyes == Eyes::All && (ip == self.rules.service.0 || self.rules.own.contains(&ip))
