@@ -21,11 +21,20 @@ impl Trap {
 
 const ORACLE: Trap = Trap {
     cargo: &["-p", "shipworm-tests", "--test", "oracle"],
-    filter: "half_a_million",
+    filter: "half_a_million_frames",
 };
 const CAPTURES: Trap = Trap {
     filter: "every_capture_of_real_nodes",
     ..ORACLE
+};
+
+const SERVER_ORACLE: Trap = Trap {
+    filter: "datagrams_to_a_server",
+    ..ORACLE
+};
+const SCAN: Trap = Trap {
+    cargo: &["-p", "teredo", "--lib"],
+    filter: "repeats_run_out_while_nobody_answers",
 };
 
 /// A bug and who catches it.
@@ -41,7 +50,7 @@ pub(super) struct Mutant {
     pub(super) trap: Trap,
 }
 
-pub(super) const MUTANTS: [Mutant; 12] = [
+pub(super) const MUTANTS: [Mutant; 16] = [
     Mutant {
         bug: "encap: the hop limit stays as it is",
         file: "relay-ebpf/src/encap.rs",
@@ -78,8 +87,8 @@ pub(super) const MUTANTS: [Mutant; 12] = [
         trap: ORACLE,
     },
     Mutant {
-        bug: "decap: a datagram may be longer than its packet",
-        file: "relay-ebpf/src/decap.rs",
+        bug: "datagrams: one may be longer than its packet",
+        file: "relay-ebpf/src/datagram.rs",
         find: "|| udp_len + Ipv4Header::LEN > total_len",
         replace: "|| udp_len > total_len",
         trap: ORACLE,
@@ -126,4 +135,49 @@ pub(super) const MUTANTS: [Mutant; 12] = [
         replace: "    counters::count(reason, bytes);\n    if action == xdp_action::XDP_DROP {\n        counters::count(reason, 0);\n    }",
         trap: ORACLE,
     },
+    Mutant {
+        bug: "access: the mapping that was learned is not asked about",
+        file: "relay-ebpf/src/access.rs",
+        find: "if others == access::UNRESTRICTED || mapped.ip() == peer.embedded().ip() {",
+        replace: "if others == access::UNRESTRICTED || mapped.ip() != peer.embedded().ip() {",
+        trap: ORACLE,
+    },
+    Mutant {
+        bug: "server: the cone bit is not honoured",
+        file: "relay-ebpf/src/server/advertise.rs",
+        find: "let at = if has_cone_bit(&inner.source) {",
+        replace: "let at = if false {",
+        trap: SERVER_ORACLE,
+    },
+    Mutant {
+        bug: "server: the checksum forgets the origin indication",
+        file: "relay-ebpf/src/server/forward.rs",
+        find: "        .add_u32(origin as u32)\n",
+        replace: "",
+        trap: SERVER_ORACLE,
+    },
+    Mutant {
+        bug: "state machine: nobody need pay for a repeat",
+        file: "teredo/src/relay/probing.rs",
+        find: "} else if !is_new || self.is_repeat_paid(now, place) {",
+        replace: "} else if !is_new || self.is_repeat_paid(now, place) || !is_over {",
+        trap: SCAN,
+    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::sh::root;
+
+    #[test]
+    fn every_bug_has_one_place_in_the_tree() {
+        for mutant in &MUTANTS {
+            let text = fs::read_to_string(root().join(mutant.file)).expect("a file of the project");
+            let places = text.matches(mutant.find).count();
+            assert_eq!(places, 1, "{} in {}", mutant.bug, mutant.file);
+        }
+    }
+}
