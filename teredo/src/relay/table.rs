@@ -1,5 +1,7 @@
 //! The store of trusted peers, which the relay reads and writes but does not own.
 
+use alloc::collections::BTreeMap;
+
 use crate::Instant;
 use crate::addr::{Mapped, TeredoAddr};
 
@@ -16,7 +18,7 @@ pub struct Trusted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableFull;
 
-/// The one store of trusted peers (invariant 1): a BPF map in production, a `HashMap` in tests.
+/// The one store of trusted peers (invariant 1): a BPF map in production, a `BTreeMap` where there is no kernel.
 ///
 /// A refresh is one write, never a removal and an insertion.
 pub trait PeerTable {
@@ -31,4 +33,20 @@ pub trait PeerTable {
 
     /// Removes the entry of `peer`, if there is one.
     fn remove(&mut self, peer: &TeredoAddr);
+}
+
+/// A table without bounds, whose peers nobody but the relay refreshes.
+impl PeerTable for BTreeMap<TeredoAddr, Trusted> {
+    fn get(&self, peer: &TeredoAddr) -> Option<Trusted> {
+        self.get(peer).copied()
+    }
+
+    fn insert(&mut self, peer: &TeredoAddr, entry: Trusted) -> Result<(), TableFull> {
+        self.insert(*peer, entry);
+        Ok(())
+    }
+
+    fn remove(&mut self, peer: &TeredoAddr) {
+        self.remove(peer);
+    }
 }

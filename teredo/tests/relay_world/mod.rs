@@ -2,14 +2,12 @@
 
 pub(crate) mod nat;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
 use teredo::addr::{Mapped, SERVER_PORT, ServerV4, TeredoAddr};
-use teredo::relay::{
-    Command, Config, Hop, Icmp6Error, Ipv4Net, PeerTable, Relay, TableFull, Trusted,
-};
+use teredo::relay::{Command, Config, Hop, Icmp6Error, Ipv4Net, Relay, Trusted};
 use teredo::wire::icmp6::{Echo, EchoKind};
 use teredo::wire::ipv6::{self, Ipv6Header};
 use teredo::wire::origin::Origin;
@@ -32,25 +30,6 @@ pub(crate) const SERVER: Mapped = Mapped {
     port: SERVER_PORT,
 };
 pub(crate) const HOST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
-
-/// A table without bounds.
-#[derive(Default)]
-pub(crate) struct Table(HashMap<TeredoAddr, Trusted>);
-
-impl PeerTable for Table {
-    fn get(&self, peer: &TeredoAddr) -> Option<Trusted> {
-        self.0.get(peer).copied()
-    }
-
-    fn insert(&mut self, peer: &TeredoAddr, entry: Trusted) -> Result<(), TableFull> {
-        self.0.insert(*peer, entry);
-        Ok(())
-    }
-
-    fn remove(&mut self, peer: &TeredoAddr) {
-        self.0.remove(peer);
-    }
-}
 
 /// How a client answers an indirect bubble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +64,7 @@ enum Flight {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) relay: Relay<Table>,
+    pub(crate) relay: Relay<BTreeMap<TeredoAddr, Trusted>>,
     pub(crate) clients: Vec<Client>,
     /// What reached the native host: packets, and ICMPv6 errors with the packet quoted.
     pub(crate) host_received: Vec<(Instant, Vec<u8>)>,
@@ -105,7 +84,7 @@ impl World {
             .collect();
         Self {
             now: Instant::from_nanos(1_000_000_000_000),
-            relay: Relay::new(config, Table::default(), [42; 32]),
+            relay: Relay::new(config, BTreeMap::new(), [42; 32]),
             clients: Vec::new(),
             host_received: Vec::new(),
             host_errors: Vec::new(),

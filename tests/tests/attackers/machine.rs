@@ -1,35 +1,17 @@
 //! The relay's state machine alone, with the network and the clock in the hands of the test.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use teredo::Instant;
 use teredo::addr::{Mapped, ServerV4, TeredoAddr};
-use teredo::relay::{Command, Config, PeerTable, Relay, TableFull, Trusted};
+use teredo::relay::{Command, Config, Relay, Trusted};
 
 /// A Teredo server.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
 /// The service address of a relay that is alone.
 pub(crate) const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(9, 9, 9, 9), 3545);
-
-#[derive(Default)]
-pub(crate) struct Table(HashMap<TeredoAddr, Trusted>);
-
-impl PeerTable for Table {
-    fn get(&self, peer: &TeredoAddr) -> Option<Trusted> {
-        self.0.get(peer).copied()
-    }
-
-    fn insert(&mut self, peer: &TeredoAddr, entry: Trusted) -> Result<(), TableFull> {
-        self.0.insert(*peer, entry);
-        Ok(())
-    }
-
-    fn remove(&mut self, peer: &TeredoAddr) {
-        self.0.remove(peer);
-    }
-}
 
 /// What a relay sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,21 +37,21 @@ impl Sent {
 
 /// A relay and its clock.
 pub(crate) struct Machine {
-    pub(crate) relay: Relay<Table>,
+    pub(crate) relay: Relay<BTreeMap<TeredoAddr, Trusted>>,
     pub(crate) now: Instant,
 }
 
 impl Machine {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            relay: Relay::new(config, Table::default(), [7; 32]),
+            relay: Relay::new(config, BTreeMap::new(), [7; 32]),
             now: Instant::from_nanos(1_000_000_000_000),
         }
     }
 
     /// Whom the relay trusts.
     pub(crate) fn trusted(&self) -> usize {
-        self.relay.table().0.len()
+        self.relay.table().len()
     }
 
     /// Makes the relay trust `peer`.
@@ -78,7 +60,7 @@ impl Machine {
             mapped: peer.mapped(),
             last_rx: self.now,
         };
-        self.relay.table_mut().0.insert(*peer, entry);
+        self.relay.table_mut().insert(*peer, entry);
     }
 
     /// What was sent since the last call.

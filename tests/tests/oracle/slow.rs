@@ -9,8 +9,8 @@ use relay_user::slowpath::frame;
 use teredo::Instant;
 use teredo::addr::{Mapped, TeredoAddr};
 use teredo::relay::{
-    Access, AccessList, Command, Config, Hop, Icmp6Error, Ipv4Net, Ipv6Net, Limits, PeerTable,
-    Relay, TableFull, Trusted, UdpKind,
+    Access, AccessList, Command, Config, Hop, Icmp6Error, Ipv4Net, Ipv6Net, Limits, Relay, Trusted,
+    UdpKind,
 };
 
 use crate::case::{Rules, Served, TICK_NS};
@@ -18,25 +18,6 @@ use crate::reference::{Effect, Entry, State, WAITS};
 
 /// More than any case asks for.
 const PLENTY: u32 = 1_000_000;
-
-/// A table of peers that knows time to the tick, as the one in the kernel does.
-#[derive(Default)]
-struct Table(BTreeMap<[u8; 16], Trusted>);
-
-impl PeerTable for Table {
-    fn get(&self, peer: &TeredoAddr) -> Option<Trusted> {
-        self.0.get(&peer.octets()).copied()
-    }
-
-    fn insert(&mut self, peer: &TeredoAddr, entry: Trusted) -> Result<(), TableFull> {
-        self.0.insert(peer.octets(), entry);
-        Ok(())
-    }
-
-    fn remove(&mut self, peer: &TeredoAddr) {
-        self.0.remove(&peer.octets());
-    }
-}
 
 /// What the relay sent to a server to reach a client.
 pub(crate) struct SentBubble {
@@ -76,7 +57,7 @@ pub(crate) fn access(rules: &Rules) -> Access {
 
 /// A relay without a past.
 pub(crate) struct Slow {
-    relay: Relay<Table>,
+    relay: Relay<BTreeMap<TeredoAddr, Trusted>>,
     /// Packets that reached the state machine.
     fed: u64,
 }
@@ -108,7 +89,7 @@ impl Slow {
             },
             ..Config::new(service)
         };
-        let mut relay = Relay::new(config, Table::default(), [7; 32]);
+        let mut relay = Relay::new(config, BTreeMap::new(), [7; 32]);
         let addresses = |of: &[u32]| of.iter().map(|ip| Ipv4Addr::from(*ip)).collect::<Vec<_>>();
         relay.set_own_ipv4(&addresses(&rules.own), &addresses(&rules.broadcasts));
         Self { relay, fed: 0 }
@@ -122,7 +103,8 @@ impl Slow {
             },
             last_rx: Instant::from_nanos(entry.heard_ns),
         };
-        self.relay.table_mut().0.insert(peer, trusted);
+        let peer = TeredoAddr::from_octets(&peer).expect("peers are in 2001::/32");
+        self.relay.table_mut().insert(peer, trusted);
     }
 
     /// Takes a frame as it was punted.
@@ -158,10 +140,10 @@ impl Slow {
 
     /// Whether the table says what `state` says, to the tick.
     pub(crate) fn table_is(&self, state: &State) -> bool {
-        let table = &self.relay.table().0;
+        let table = self.relay.table();
         table.len() == state.trusted.len()
             && table.iter().zip(&state.trusted).all(|(is, should)| {
-                is.0 == should.0
+                is.0.octets() == *should.0
                     && (u32::from(is.1.mapped.ip), is.1.mapped.port) == should.1.mapped
                     && is.1.last_rx.as_nanos() / TICK_NS == should.1.heard_ns / TICK_NS
             })
