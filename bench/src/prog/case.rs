@@ -3,7 +3,7 @@
 use anyhow::Result;
 use relay_common::Reason;
 
-use super::companion::{Direction, Drawn, Load};
+use super::companion::{Direction, Drawn, Load, Ports};
 use super::frame::{self, Protocol};
 use super::rig::{Rig, Which};
 
@@ -25,6 +25,7 @@ enum Kind {
     Untouched { frame: Vec<u8>, reason: Reason },
     /// A frame the server in the shipped program answers or sends on.
     Served {
+        ports: Ports,
         frame: Vec<u8>,
         senders: u32,
         reason: Reason,
@@ -33,6 +34,7 @@ enum Kind {
     Carried {
         which: Which,
         direction: Direction,
+        ports: Ports,
         frame: Vec<u8>,
         peers: u32,
         drawn: Drawn,
@@ -87,6 +89,7 @@ impl Case {
                         kind: Kind::Carried {
                             which,
                             direction,
+                            ports: Ports::Two,
                             frame: frame::usual(direction),
                             peers: *peers,
                             drawn: Drawn::Uniform,
@@ -105,6 +108,7 @@ impl Case {
             kind: Kind::Carried {
                 which: Which::Shipped,
                 direction,
+                ports: Ports::Two,
                 frame: frame::usual(direction),
                 peers,
                 drawn: Drawn::InSequence,
@@ -113,26 +117,57 @@ impl Case {
         DIRECTIONS.map(case).into()
     }
 
+    /// The shipped program at a relay with one card, peers at random.
+    pub(super) fn by_one_port(peers: &[Peers]) -> Vec<Self> {
+        let case = |(peers, size): Peers, (direction, name)| Self {
+            name: format!("{name}-one-port/{size}"),
+            kind: Kind::Carried {
+                which: Which::Shipped,
+                direction,
+                ports: Ports::One,
+                frame: frame::usual(direction),
+                peers,
+                drawn: Drawn::Uniform,
+            },
+        };
+        let both = |peers| DIRECTIONS.map(|direction| case(peers, direction));
+        peers.iter().copied().flat_map(both).collect()
+    }
+
     /// The server in the shipped program, senders at random.
     pub(super) fn of_server() -> Vec<Self> {
-        let case = |name: &str, frame, senders, reason| Self {
+        let case = |name: &str, ports, frame, senders, reason| Self {
             name: name.into(),
             kind: Kind::Served {
+                ports,
                 frame,
                 senders,
                 reason,
             },
         };
-        let solicitation = frame::solicitation;
-        vec![
-            case("rs-ra/1", solicitation(), ONE.0, Reason::Advertised),
-            case("rs-ra/1M", solicitation(), MILLION.0, Reason::Advertised),
+        let solicited = |name, senders| {
             case(
-                "bubble/1",
+                name,
+                Ports::Two,
+                frame::solicitation(),
+                senders,
+                Reason::Advertised,
+            )
+        };
+        let bubble = |name, ports| {
+            case(
+                name,
+                ports,
                 frame::bubble(),
                 ONE.0,
                 Reason::ForwardedToClient,
-            ),
+            )
+        };
+        vec![
+            solicited("rs-ra/1", ONE.0),
+            solicited("rs-ra/1M", MILLION.0),
+            bubble("bubble/1", Ports::Two),
+            bubble("bubble-one-port/1", Ports::One),
         ]
     }
 
@@ -148,6 +183,7 @@ impl Case {
             kind: Kind::Carried {
                 which: Which::Shipped,
                 direction,
+                ports: Ports::Two,
                 frame: frame::carried(direction, protocol, len),
                 peers: 1,
                 drawn: Drawn::Uniform,
@@ -174,12 +210,14 @@ impl Case {
             }
             Kind::Untouched { frame, reason } => rig.run_untouched(frame, packets, *reason),
             Kind::Served {
+                ports,
                 frame,
                 senders,
                 reason,
             } => {
                 let load = Load {
                     direction: Direction::ToServer,
+                    ports: *ports,
                     frame,
                     peers: *senders,
                     drawn: Drawn::Uniform,
@@ -191,6 +229,7 @@ impl Case {
             Kind::Carried {
                 which,
                 direction,
+                ports,
                 frame,
                 peers,
                 drawn,
@@ -200,6 +239,7 @@ impl Case {
                     *which,
                     Load {
                         direction: *direction,
+                        ports: *ports,
                         frame,
                         peers: *peers,
                         drawn: *drawn,

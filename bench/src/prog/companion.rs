@@ -79,10 +79,20 @@ struct Original {
 // SAFETY: `repr(C)` of integers and byte arrays without padding.
 unsafe impl aya::Pod for Original {}
 
+/// By which ports packets come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// In by one, out by another: each is redirected.
+    Two,
+    /// In and out by the same, as at a relay with one card: each is sent back.
+    One,
+}
+
 /// Packets of one run.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) direction: Direction,
+    pub(super) ports: Ports,
     pub(super) frame: &'a [u8],
     /// Peers in use: a power of two.
     pub(super) peers: u32,
@@ -96,6 +106,7 @@ pub(super) struct Load<'a> {
 pub(super) struct Companion {
     ebpf: Ebpf,
     ingress: u32,
+    egress: u32,
     lines: u32,
     sequence_len: u32,
 }
@@ -114,11 +125,11 @@ impl Companion {
     ];
 
     /// With `lines` cache lines to read at random, and `sequence` to draw peers by; either is as long as a power
-    /// of two. Frames come in by the device `ingress`.
+    /// of two. Frames come in by the device `ingress` and leave by `egress`.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn load(ingress: u32, lines: u32, sequence: &[u32]) -> Result<Self> {
+    pub(super) fn load([ingress, egress]: [u32; 2], lines: u32, sequence: &[u32]) -> Result<Self> {
         let sequence_len = u32::try_from(sequence.len())?;
         ensure!(
             lines.is_power_of_two() && sequence_len.is_power_of_two(),
@@ -138,6 +149,7 @@ impl Companion {
         Ok(Self {
             ebpf,
             ingress,
+            egress,
             lines,
             sequence_len,
         })
@@ -208,7 +220,11 @@ impl Companion {
             (Direction::ToServer, _) => "restore_sender",
         };
         let program = program(&mut self.ebpf, name)?;
-        test_run(program, self.ingress, load.frame, load.packets)
+        let ingress = match load.ports {
+            Ports::Two => self.ingress,
+            Ports::One => self.egress,
+        };
+        test_run(program, ingress, load.frame, load.packets)
     }
 
     fn run_alone(&mut self, name: &str, frame: &[u8], packets: u32, wanted: u32) -> Result<f64> {

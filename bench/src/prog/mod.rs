@@ -103,6 +103,7 @@ fn stages(extent: Extent) -> Result<Vec<Stage>> {
     let sequence = zipf::sequence(million, SEQUENCE_LEN, SEQUENCE_SEED)?;
     let mut cases = Case::without_peers();
     cases.extend(Case::at_random(&[ONE, THOUSAND, MILLION]));
+    cases.extend(Case::by_one_port(&[ONE, MILLION]));
     cases.extend(Case::in_sequence(MILLION));
     cases.extend(Case::by_packet());
     let mut stages = vec![Stage::new(million, LINES, &sequence, cases, None)?];
@@ -206,6 +207,7 @@ mod tests {
         with_rig(|rig| {
             let mut cases = Case::without_peers();
             cases.extend(Case::at_random(&[ONE, THOUSAND]));
+            cases.extend(Case::by_one_port(&[ONE, THOUSAND]));
             cases.extend(Case::in_sequence(THOUSAND));
             cases.extend(Case::by_packet());
             cases.extend(Case::of_server());
@@ -242,6 +244,7 @@ mod tests {
     fn names_of_cases_are_unlike_each_other() {
         let mut cases = Case::without_peers();
         cases.extend(Case::at_random(&[ONE, THOUSAND, MILLION, FOUR_MILLION]));
+        cases.extend(Case::by_one_port(&[ONE, MILLION]));
         cases.extend(Case::in_sequence(MILLION));
         cases.extend(Case::by_packet());
         cases.extend(Case::of_server());

@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use relay_common::Reason;
 use relay_user::datapath::ServerRole;
 
-use super::companion::{Companion, Direction, Drawn, Load, test_run};
+use super::companion::{Companion, Direction, Drawn, Load, Ports, test_run};
 use super::frame;
-use super::ground::{self, IN, ifindex};
+use super::ground::{self, IN, OUT, ifindex};
 use super::subject::{Shipped, Subject, Textbook, all_counted};
 
 /// So long after a packet of a peer nothing need be done: well within the 20 s after which the program would ask for
@@ -59,7 +59,7 @@ impl Rig {
     ) -> Result<Self> {
         ground::lay_out()?;
         let ingress = ifindex(IN)?;
-        let mut companion = Companion::load(ingress, lines, sequence)?;
+        let mut companion = Companion::load([ingress, ifindex(OUT)?], lines, sequence)?;
         let mut shipped = Known::new(Shipped::load(capacity, server)?);
         let mut textbook = Known::new(Textbook::load(capacity)?);
         shipped.keep_fresh(&mut companion, capacity)?;
@@ -221,6 +221,7 @@ impl<S: Subject> Known<S> {
             companion,
             Load {
                 direction,
+                ports: Ports::Two,
                 frame: &frame,
                 peers,
                 drawn: Drawn::InTurn,
