@@ -289,7 +289,12 @@ zero-copy = true
         )
         .expect("a sound file")
         .for_relay();
-        let names: Vec<&str> = given.iface.iter().map(|i| i.value.as_str()).collect();
+        let names: Vec<&str> = given
+            .daemon
+            .iface
+            .iter()
+            .map(|i| i.value.as_str())
+            .collect();
         assert_eq!(names, ["eth0", "eth1"]);
         let bind = Bind {
             ip: Ipv4Addr::new(203, 0, 113, 18),
@@ -300,8 +305,11 @@ zero-copy = true
             given.native_address.expect("given").value.to_string(),
             "2001:db8::1"
         );
-        assert_eq!(given.datapath.expect("given").value, DatapathChoice::Auto);
-        assert_eq!(given.allow_non_global.len(), 1);
+        assert_eq!(
+            given.daemon.datapath.expect("given").value,
+            DatapathChoice::Auto
+        );
+        assert_eq!(given.daemon.allow_non_global.len(), 1);
         let max_peers = given.max_peers.expect("given");
         assert_eq!(max_peers.value, 65_536);
         assert_eq!(
@@ -313,9 +321,15 @@ zero-copy = true
         );
         assert_eq!(given.numbers.shards().get(), 2);
         assert_eq!(given.numbers.limits().icmp6_burst, 0);
-        assert_eq!(given.socket.expect("given").value, Path::new("/tmp/s"));
-        assert_eq!(given.log.expect("given").value, Level::Debug);
-        assert_eq!(given.log_format.expect("given").value, LogFormat::Json);
+        assert_eq!(
+            given.daemon.socket.expect("given").value,
+            Path::new("/tmp/s")
+        );
+        assert_eq!(given.daemon.log.expect("given").value, Level::Debug);
+        assert_eq!(
+            given.daemon.log_format.expect("given").value,
+            LogFormat::Json
+        );
         assert!(given.zero_copy.expect("given").value);
     }
 
@@ -336,19 +350,22 @@ source-burst = 9
 "#;
         let sections = parse(Path::new("f"), text).expect("a sound file");
         let server = sections.for_server();
-        assert_eq!(server.iface[0].value, "eth0");
+        assert_eq!(server.daemon.iface[0].value, "eth0");
         assert_eq!(
             server.primary.expect("given").value,
             Ipv4Addr::new(203, 0, 113, 5)
         );
-        assert!(server.secondary.is_none() && server.socket.is_none());
-        assert_eq!(server.log.expect("shared").value, Level::Debug);
+        assert!(server.secondary.is_none() && server.daemon.socket.is_none());
+        assert_eq!(server.daemon.log.expect("shared").value, Level::Debug);
         assert_eq!(server.numbers.server_limits().source_burst, 9);
         assert!(server.require_auth.expect("given").value);
         let relay = sections.for_relay();
-        assert_eq!(relay.log.expect("given").value, Level::Warn);
+        assert_eq!(relay.daemon.log.expect("given").value, Level::Warn);
         assert_eq!(relay.max_peers.expect("given").value, 7);
-        assert_eq!(relay.socket.expect("shared").value, Path::new("/tmp/s"));
+        assert_eq!(
+            relay.daemon.socket.expect("shared").value,
+            Path::new("/tmp/s")
+        );
     }
 
     #[test]

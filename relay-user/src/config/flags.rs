@@ -1,8 +1,8 @@
 //! Values from the command line.
 
-use super::given::{Given, GivenServer, Origin, Sourced};
+use super::given::{Given, GivenDaemon, GivenServer, Origin, Sourced};
 use super::lists::{GivenLists, ListSource};
-use super::numbers::{GivenNumbers, NUMBERS, SERVER_NUMBERS};
+use super::numbers::{GivenNumbers, NUMBERS, Number, SERVER_NUMBERS};
 use super::value::{self, Refusal};
 use crate::cli::{ListFlags, RelayFlags, ServerFlags};
 use crate::error::StartError;
@@ -24,6 +24,34 @@ fn one<T>(
         .map_err(|r| Origin::Flag.refuse(key, text, r.cause, r.next))
 }
 
+fn maybe<T>(
+    key: &str,
+    text: Option<&String>,
+    judge: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Option<Sourced<T>>, StartError> {
+    text.map(|text| one(key, text, judge)).transpose()
+}
+
+fn all<T>(
+    key: &str,
+    texts: &[String],
+    judge: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Vec<Sourced<T>>, StartError> {
+    texts.iter().map(|text| one(key, text, &judge)).collect()
+}
+
+/// The numbers of `among`, as far as they were given in `texts`.
+fn numbers(among: &[Number], texts: &[Option<&str>]) -> Result<GivenNumbers, StartError> {
+    let mut numbers = GivenNumbers::default();
+    for (number, text) in among.iter().zip(texts) {
+        if let Some(text) = text {
+            let value = one(number.key, text, |text| number.judge_text(text))?;
+            numbers.set(number, value);
+        }
+    }
+    Ok(numbers)
+}
+
 impl ListSource for ListFlags {
     fn list<N>(
         &self,
@@ -38,99 +66,51 @@ impl ListSource for ListFlags {
 
 /// The flags of `relay`, each judged.
 pub(super) fn given(flags: &RelayFlags) -> Result<Given, StartError> {
-    let mut numbers = GivenNumbers::default();
-    for (number, text) in NUMBERS.iter().zip(flags.numbers.texts()) {
-        if let Some(text) = text {
-            let value = one(number.key, text, |text| number.judge_text(text))?;
-            numbers.set(number, value);
-        }
-    }
+    let numbers = numbers(&NUMBERS, &flags.numbers.texts())?;
     let mut lists = GivenLists::default();
     for key in GivenLists::KEYS {
         lists.read(key, &flags.lists)?;
     }
     Ok(Given {
-        iface: flags
-            .iface
-            .iter()
-            .map(|t| one("iface", t, value::interface))
-            .collect::<Result<_, _>>()?,
-        bind: flags
-            .bind
-            .as_deref()
-            .map(|t| one("bind", t, value::bind))
-            .transpose()?,
-        native_address: flags
-            .native_address
-            .as_deref()
-            .map(|t| one("native-address", t, value::native_address))
-            .transpose()?,
-        datapath: flags.datapath.map(sourced),
-        allow_non_global: flags
-            .allow_non_global
-            .iter()
-            .map(|t| one("allow-non-global", t, value::cidr))
-            .collect::<Result<_, _>>()?,
+        daemon: GivenDaemon {
+            iface: all("iface", &flags.iface, value::interface)?,
+            datapath: flags.datapath.map(sourced),
+            allow_non_global: all("allow-non-global", &flags.allow_non_global, value::cidr)?,
+            socket: maybe("socket", flags.socket.as_ref(), value::socket)?,
+            log: flags.log.map(sourced),
+            log_format: flags.log_format.map(sourced),
+            sandbox: flags.sandbox.map(sourced),
+        },
+        bind: maybe("bind", flags.bind.as_ref(), value::bind)?,
+        native_address: maybe(
+            "native-address",
+            flags.native_address.as_ref(),
+            value::native_address,
+        )?,
         lists,
-        max_peers: flags
-            .max_peers
-            .as_deref()
-            .map(|t| one("max-peers", t, value::max_peers_text))
-            .transpose()?,
+        max_peers: maybe("max-peers", flags.max_peers.as_ref(), value::max_peers_text)?,
         numbers,
-        socket: flags
-            .socket
-            .as_deref()
-            .map(|t| one("socket", t, value::socket))
-            .transpose()?,
-        log: flags.log.map(sourced),
-        log_format: flags.log_format.map(sourced),
         zero_copy: flags.zero_copy.map(sourced),
-        pin_dir: flags
-            .pin_dir
-            .as_deref()
-            .map(|t| one("pin-dir", t, value::pin_dir))
-            .transpose()?,
-        sandbox: flags.sandbox.map(sourced),
+        pin_dir: maybe("pin-dir", flags.pin_dir.as_ref(), value::pin_dir)?,
     })
 }
 
 /// The flags of `server`, each judged.
 pub(super) fn given_server(flags: &ServerFlags) -> Result<GivenServer, StartError> {
-    fn maybe<T>(
-        key: &str,
-        text: Option<&String>,
-        judge: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Result<Option<Sourced<T>>, StartError> {
-        text.map(|text| one(key, text, judge)).transpose()
-    }
-    let mut numbers = GivenNumbers::default();
-    for (number, text) in SERVER_NUMBERS.iter().zip(flags.numbers.texts()) {
-        if let Some(text) = text {
-            let value = one(number.key, text, |text| number.judge_text(text))?;
-            numbers.set(number, value);
-        }
-    }
     Ok(GivenServer {
-        iface: flags
-            .iface
-            .iter()
-            .map(|t| one("iface", t, value::interface))
-            .collect::<Result<_, _>>()?,
+        daemon: GivenDaemon {
+            iface: all("iface", &flags.iface, value::interface)?,
+            datapath: flags.datapath.map(sourced),
+            allow_non_global: all("allow-non-global", &flags.allow_non_global, value::cidr)?,
+            socket: maybe("socket", flags.socket.as_ref(), value::socket)?,
+            log: flags.log.map(sourced),
+            log_format: flags.log_format.map(sourced),
+            sandbox: flags.sandbox.map(sourced),
+        },
         primary: maybe("primary", flags.primary.as_ref(), value::server_address)?,
         secondary: maybe("secondary", flags.secondary.as_ref(), value::server_address)?,
-        datapath: flags.datapath.map(sourced),
-        allow_non_global: flags
-            .allow_non_global
-            .iter()
-            .map(|t| one("allow-non-global", t, value::cidr))
-            .collect::<Result<_, _>>()?,
         secret_file: maybe("secret-file", flags.secret_file.as_ref(), value::path)?,
         require_auth: flags.require_auth.map(sourced),
-        numbers,
-        socket: maybe("socket", flags.socket.as_ref(), value::socket)?,
-        log: flags.log.map(sourced),
-        log_format: flags.log_format.map(sourced),
-        sandbox: flags.sandbox.map(sourced),
+        numbers: numbers(&SERVER_NUMBERS, &flags.numbers.texts())?,
     })
 }

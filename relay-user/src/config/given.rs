@@ -58,43 +58,58 @@ pub(super) struct Sourced<T> {
     pub(super) origin: Origin,
 }
 
-/// Every key of the relay, as far as it was given. Each value is sound alone; together they are judged later.
+/// The keys that every daemon has, as far as they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct GivenDaemon {
     pub(super) iface: Vec<Sourced<String>>,
-    pub(super) bind: Option<Sourced<Bind>>,
-    pub(super) native_address: Option<Sourced<Ipv6Addr>>,
     pub(super) datapath: Option<Sourced<DatapathChoice>>,
     pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
-    pub(super) lists: GivenLists,
-    pub(super) max_peers: Option<Sourced<u32>>,
-    pub(super) numbers: GivenNumbers,
     pub(super) socket: Option<Sourced<PathBuf>>,
     pub(super) log: Option<Sourced<Level>>,
     pub(super) log_format: Option<Sourced<LogFormat>>,
+    pub(super) sandbox: Option<Sourced<bool>>,
+}
+
+impl GivenDaemon {
+    /// These values where given, else those of `other`. A list replaces the other list.
+    fn or(self, other: Self) -> Self {
+        Self {
+            iface: list(self.iface, other.iface),
+            datapath: self.datapath.or(other.datapath),
+            allow_non_global: list(self.allow_non_global, other.allow_non_global),
+            socket: self.socket.or(other.socket),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            sandbox: self.sandbox.or(other.sandbox),
+        }
+    }
+}
+
+/// Every key of the relay, as far as it was given. Each value is sound alone; together they are judged later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) daemon: GivenDaemon,
+    pub(super) bind: Option<Sourced<Bind>>,
+    pub(super) native_address: Option<Sourced<Ipv6Addr>>,
+    pub(super) lists: GivenLists,
+    pub(super) max_peers: Option<Sourced<u32>>,
+    pub(super) numbers: GivenNumbers,
     pub(super) zero_copy: Option<Sourced<bool>>,
     pub(super) pin_dir: Option<Sourced<Option<PathBuf>>>,
-    pub(super) sandbox: Option<Sourced<bool>>,
 }
 
 impl Given {
     /// These values where given, else those of `other`. A list replaces the other list.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
-            iface: list(self.iface, other.iface),
+            daemon: self.daemon.or(other.daemon),
             bind: self.bind.or(other.bind),
             native_address: self.native_address.or(other.native_address),
-            datapath: self.datapath.or(other.datapath),
-            allow_non_global: list(self.allow_non_global, other.allow_non_global),
             lists: self.lists.or(other.lists),
             max_peers: self.max_peers.or(other.max_peers),
             numbers: self.numbers.or(other.numbers),
-            socket: self.socket.or(other.socket),
-            log: self.log.or(other.log),
-            log_format: self.log_format.or(other.log_format),
             zero_copy: self.zero_copy.or(other.zero_copy),
             pin_dir: self.pin_dir.or(other.pin_dir),
-            sandbox: self.sandbox.or(other.sandbox),
         }
     }
 }
@@ -102,48 +117,34 @@ impl Given {
 /// Every key of the server, as far as it was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GivenServer {
-    pub(super) iface: Vec<Sourced<String>>,
+    pub(super) daemon: GivenDaemon,
     pub(super) primary: Option<Sourced<Ipv4Addr>>,
     pub(super) secondary: Option<Sourced<Ipv4Addr>>,
-    pub(super) datapath: Option<Sourced<DatapathChoice>>,
-    pub(super) allow_non_global: Vec<Sourced<Ipv4Net>>,
     pub(super) secret_file: Option<Sourced<PathBuf>>,
     pub(super) require_auth: Option<Sourced<bool>>,
     pub(super) numbers: GivenNumbers,
-    pub(super) socket: Option<Sourced<PathBuf>>,
-    pub(super) log: Option<Sourced<Level>>,
-    pub(super) log_format: Option<Sourced<LogFormat>>,
-    pub(super) sandbox: Option<Sourced<bool>>,
 }
 
 impl GivenServer {
     /// These values where given, else those of `other`. A list replaces the other list.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
-            iface: list(self.iface, other.iface),
+            daemon: self.daemon.or(other.daemon),
             primary: self.primary.or(other.primary),
             secondary: self.secondary.or(other.secondary),
-            datapath: self.datapath.or(other.datapath),
-            allow_non_global: list(self.allow_non_global, other.allow_non_global),
             secret_file: self.secret_file.or(other.secret_file),
             require_auth: self.require_auth.or(other.require_auth),
             numbers: self.numbers.or(other.numbers),
-            socket: self.socket.or(other.socket),
-            log: self.log.or(other.log),
-            log_format: self.log_format.or(other.log_format),
-            sandbox: self.sandbox.or(other.sandbox),
         }
     }
 
     /// These values where given, else what the file says for every daemon. Each has a control socket of its own.
     pub(super) fn or_shared(self, shared: &Given) -> Self {
         self.or(Self {
-            iface: shared.iface.clone(),
-            datapath: shared.datapath.clone(),
-            allow_non_global: shared.allow_non_global.clone(),
-            log: shared.log.clone(),
-            log_format: shared.log_format.clone(),
-            sandbox: shared.sandbox.clone(),
+            daemon: GivenDaemon {
+                socket: None,
+                ..shared.daemon.clone()
+            },
             ..Self::default()
         })
     }

@@ -1,17 +1,13 @@
 //! The validated settings of a server.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use teredo::relay::Ipv4Net;
 use teredo::server::{Credentials, Limits};
 
 use super::given::{GivenServer, Sourced};
-use super::settings::{interfaces, laboratory_prefix, opened};
-use super::{
-    DEFAULT_SERVER_SOCKET, DaemonSettings, DatapathChoice, InterfaceInfo, Level, LogFormat, file,
-    flags, secrets,
-};
+use super::settings::{daemon, laboratory_prefix, opened};
+use super::{DEFAULT_SERVER_SOCKET, DaemonSettings, InterfaceInfo, file, flags, secrets};
 use crate::cli::ServerFlags;
 use crate::error::StartError;
 
@@ -58,19 +54,7 @@ pub fn server_settings(flags: &ServerFlags) -> Result<ServerDaemonSettings, Star
 /// A server alone in its process.
 pub(super) fn alone(given: GivenServer) -> Result<ServerDaemonSettings, StartError> {
     let server = validate(&given)?;
-    let daemon = DaemonSettings {
-        ifaces: interfaces(&given.iface)?,
-        datapath: given.datapath.map_or(DatapathChoice::Xdp, |d| d.value),
-        allow_non_global: server.allow_non_global.clone(),
-        socket: given
-            .socket
-            .map_or_else(|| PathBuf::from(DEFAULT_SERVER_SOCKET), |path| path.value),
-        log: given.log.map_or(Level::Info, |level| level.value),
-        log_format: given
-            .log_format
-            .map_or(LogFormat::Text, |format| format.value),
-        sandbox: given.sandbox.is_none_or(|s| s.value),
-    };
+    let daemon = daemon(given.daemon, DEFAULT_SERVER_SOCKET)?;
     Ok(ServerDaemonSettings { daemon, server })
 }
 
@@ -99,7 +83,7 @@ pub(super) fn validate(given: &GivenServer) -> Result<ServerSettings, StartError
             "a client learns how its NAT filters from a second one",
         ));
     }
-    let allow_non_global = opened(given.allow_non_global.clone())?;
+    let allow_non_global = opened(given.daemon.allow_non_global.clone())?;
     for (key, address) in [("primary", primary), ("secondary", &secondary)] {
         let ip = address.value;
         let is_open = allow_non_global.iter().any(|net| net.contains(ip));

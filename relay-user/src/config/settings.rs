@@ -9,7 +9,7 @@ use relay_common::{TableShape, maps};
 use teredo::addr::is_global_unicast;
 use teredo::relay::{Access, Ipv4Net, Limits};
 
-use super::given::{Given, Sourced};
+use super::given::{Given, GivenDaemon, Sourced};
 use super::{DEFAULT_SOCKET, MAX_ALLOW_NON_GLOBAL, MAX_IFACES, file, flags};
 use crate::cli::RelayFlags;
 use crate::datapath::DEFAULT_PIN_DIR;
@@ -141,22 +141,29 @@ pub fn settings(flags: &RelayFlags) -> Result<RelaySettings, StartError> {
     validate(from_flags.or(from_file))
 }
 
-pub(super) fn validate(given: Given) -> Result<RelaySettings, StartError> {
-    let daemon = DaemonSettings {
+/// What every daemon has, with `default_socket` where no control socket was given.
+pub(super) fn daemon(
+    given: GivenDaemon,
+    default_socket: &str,
+) -> Result<DaemonSettings, StartError> {
+    Ok(DaemonSettings {
         ifaces: interfaces(&given.iface)?,
         datapath: given.datapath.map_or(DatapathChoice::Xdp, |d| d.value),
         allow_non_global: opened(given.allow_non_global)?,
         socket: given
             .socket
-            .map_or_else(|| PathBuf::from(DEFAULT_SOCKET), |path| path.value),
+            .map_or_else(|| PathBuf::from(default_socket), |path| path.value),
         log: given.log.map_or(Level::Info, |level| level.value),
         log_format: given
             .log_format
             .map_or(LogFormat::Text, |format| format.value),
         sandbox: given.sandbox.is_none_or(|s| s.value),
-    };
+    })
+}
+
+pub(super) fn validate(given: Given) -> Result<RelaySettings, StartError> {
     let settings = RelaySettings {
-        daemon,
+        daemon: daemon(given.daemon, DEFAULT_SOCKET)?,
         bind: given.bind.as_ref().map(|b| b.value),
         native_address: given.native_address.map(|a| a.value),
         access: given.lists.access()?,
@@ -197,7 +204,7 @@ pub(super) fn opened(given: Vec<Sourced<Ipv4Net>>) -> Result<Vec<Ipv4Net>, Start
     Ok(given.into_iter().map(|net| net.value).collect())
 }
 
-pub(super) fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
+fn interfaces(given: &[Sourced<String>]) -> Result<Vec<String>, StartError> {
     if given.is_empty() {
         return Err(StartError::new(
             "--iface",
