@@ -198,16 +198,19 @@ impl Case {
     /// # Errors
     /// The kernel's refusal, or packets that ended otherwise than they should.
     pub(super) fn measure(&self, rig: &mut Rig, packets: u32) -> Result<f64> {
+        let foreign = frame::foreign_ipv6();
         match &self.kind {
-            Kind::Empty => rig.companion().run_empty(&frame::foreign_ipv6(), packets),
-            Kind::ParseSwapTx => rig
-                .companion()
-                .run_parse_swap_tx(&frame::foreign_ipv6(), packets),
-            Kind::ColdLine => {
-                let seed = rig.next_seed();
-                rig.companion()
-                    .run_cold_line(&frame::foreign_ipv6(), seed, packets)
-            }
+            Kind::Empty => rig.quickest(packets, |rig, _, packets| {
+                let ns = rig.companion().run_empty(&foreign, packets)?;
+                Ok([ns, 0.0])
+            }),
+            Kind::ParseSwapTx => rig.quickest(packets, |rig, _, packets| {
+                let ns = rig.companion().run_parse_swap_tx(&foreign, packets)?;
+                Ok([ns, 0.0])
+            }),
+            Kind::ColdLine => rig.quickest(packets, |rig, seed, packets| {
+                rig.companion().run_cold_line(&foreign, seed, packets)
+            }),
             Kind::Untouched { frame, reason } => rig.run_untouched(frame, packets, *reason),
             Kind::Served {
                 ports,
@@ -221,7 +224,7 @@ impl Case {
                     frame,
                     peers: *senders,
                     drawn: Drawn::Uniform,
-                    seed: rig.next_seed(),
+                    seed: 0,
                     packets,
                 };
                 rig.run_served(load, *reason)
@@ -233,21 +236,18 @@ impl Case {
                 frame,
                 peers,
                 drawn,
-            } => {
-                let seed = rig.next_seed();
-                rig.run_carried(
-                    *which,
-                    Load {
-                        direction: *direction,
-                        ports: *ports,
-                        frame,
-                        peers: *peers,
-                        drawn: *drawn,
-                        seed,
-                        packets,
-                    },
-                )
-            }
+            } => rig.run_carried(
+                *which,
+                Load {
+                    direction: *direction,
+                    ports: *ports,
+                    frame,
+                    peers: *peers,
+                    drawn: *drawn,
+                    seed: 0,
+                    packets,
+                },
+            ),
         }
     }
 }

@@ -56,10 +56,10 @@ impl Draw {
         }
     }
 
-    /// 1, 2, 3 and so on.
-    fn counting() -> Self {
+    /// The numbers after `last`, one after the other.
+    fn counting(last: u64) -> Self {
         Self {
-            state: 0,
+            state: last << 32,
             multiplier: 1,
             increment: 1 << 32,
         }
@@ -97,7 +97,7 @@ pub(super) struct Load<'a> {
     /// Peers in use: a power of two.
     pub(super) peers: u32,
     pub(super) drawn: Drawn,
-    /// Of the draw.
+    /// Of the draw. The rig sets another for each run.
     pub(super) seed: u64,
     pub(super) packets: u32,
 }
@@ -171,15 +171,21 @@ impl Companion {
         self.run_alone("parse_swap_tx", frame, packets, action::TX)
     }
 
-    /// Nanoseconds a packet for looking up and reading a random line, over drawing its number.
+    /// Nanoseconds a packet for drawing a number, looking up and reading a random line, and for drawing the number alone.
     ///
     /// # Errors
     /// The kernel's refusal, or a frame that is not IPv6.
-    pub(super) fn run_cold_line(&mut self, frame: &[u8], seed: u64, packets: u32) -> Result<f64> {
+    pub(super) fn run_cold_line(
+        &mut self,
+        frame: &[u8],
+        seed: u64,
+        packets: u32,
+    ) -> Result<[f64; 2]> {
         self.set_original(frame, Draw::random(seed), self.lines - 1)?;
         let total = self.run_alone("cold_line", frame, packets, action::TX)?;
         self.set_original(frame, Draw::random(seed), self.lines - 1)?;
-        Ok(total - self.run_alone("parse_draw_swap_tx", frame, packets, action::TX)?)
+        let drawing = self.run_alone("parse_draw_swap_tx", frame, packets, action::TX)?;
+        Ok([total, drawing])
     }
 
     /// Nanoseconds a packet of the companion and `next` behind it.
@@ -206,9 +212,13 @@ impl Companion {
 
     fn run_load(&mut self, next: &ProgramFd, load: Load<'_>) -> Result<(f64, u32)> {
         let (draw, numbers) = match load.drawn {
-            Drawn::InTurn => (Draw::counting(), load.peers),
+            Drawn::InTurn => (Draw::counting(0), load.peers),
             Drawn::Uniform => (Draw::random(load.seed), load.peers),
-            Drawn::InSequence => (Draw::counting(), self.sequence_len),
+            // Each run goes on somewhere else, or it would find in the cache what the last one left there.
+            Drawn::InSequence => {
+                let last = load.seed.wrapping_mul(load.packets.into());
+                (Draw::counting(last), self.sequence_len)
+            }
         };
         self.set_original(load.frame, draw, numbers - 1)?;
         ProgramArray::try_from(map(&mut self.ebpf, "NEXT")?)?.set(0, next, 0)?;

@@ -18,6 +18,9 @@ const HEARD_LATELY: Duration = Duration::from_secs(8);
 /// So long after it the peer may be stale before its next packet arrives, and is trusted anew: well within 30 s.
 const HEARD_TOO_LONG_AGO: Duration = Duration::from_secs(20);
 
+/// Runs of which the quickest counts: whoever else uses the processor makes a program slower, never quicker.
+const RUNS: u32 = 5;
+
 /// How long a program may take to learn next hops.
 const LEARNT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -86,10 +89,25 @@ impl Rig {
         &mut self.companion
     }
 
-    /// Another seed.
-    pub(super) fn next_seed(&mut self) -> u64 {
-        self.seed += 1;
-        self.seed
+    /// The quickest of several runs over `packets` in all, less the quickest of what each is the difference to.
+    ///
+    /// # Errors
+    /// Those of a run.
+    pub(super) fn quickest(
+        &mut self,
+        packets: u32,
+        mut run: impl FnMut(&mut Self, u64, u32) -> Result<[f64; 2]>,
+    ) -> Result<f64> {
+        let mut quickest = [f64::INFINITY; 2];
+        for _ in 0..RUNS {
+            self.seed += 1;
+            let ns = run(self, self.seed, packets / RUNS)?;
+            for (quickest, ns) in quickest.iter_mut().zip(ns) {
+                *quickest = quickest.min(ns);
+            }
+        }
+        let [total, other] = quickest;
+        Ok(total - other)
     }
 
     /// Nanoseconds a packet of the shipped program on a frame it leaves as it is.
@@ -102,11 +120,13 @@ impl Rig {
         packets: u32,
         reason: Reason,
     ) -> Result<f64> {
-        let shipped = &mut self.shipped.subject;
-        let before = shipped.counted(reason)?;
-        let (ns, _) = test_run(shipped.program()?, self.ingress, frame, packets)?;
-        all_counted(shipped.counted(reason)? - before, packets, reason.as_str())?;
-        Ok(ns)
+        self.quickest(packets, |rig, _, packets| {
+            let shipped = &mut rig.shipped.subject;
+            let before = shipped.counted(reason)?;
+            let (ns, _) = test_run(shipped.program()?, rig.ingress, frame, packets)?;
+            all_counted(shipped.counted(reason)? - before, packets, reason.as_str())?;
+            Ok([ns, 0.0])
+        })
     }
 
     /// Nanoseconds a packet of a program on a frame it carries: behind the companion, less the companion alone.
@@ -115,17 +135,23 @@ impl Rig {
     /// The kernel's refusal, or packets that were not carried.
     pub(super) fn run_carried(&mut self, which: Which, load: Load<'_>) -> Result<f64> {
         let companion = &mut self.companion;
-        let total = match which {
-            Which::Shipped => {
-                self.shipped.keep_fresh(companion, load.peers)?;
-                self.shipped.run(companion, load)?
-            }
-            Which::Textbook => {
-                self.textbook.keep_fresh(companion, load.peers)?;
-                self.textbook.run(companion, load)?
-            }
-        };
-        Ok(total - companion.run_before_nothing(load)?)
+        match which {
+            Which::Shipped => self.shipped.keep_fresh(companion, load.peers)?,
+            Which::Textbook => self.textbook.keep_fresh(companion, load.peers)?,
+        }
+        self.quickest(load.packets, |rig, seed, packets| {
+            let load = Load {
+                seed,
+                packets,
+                ..load
+            };
+            let companion = &mut rig.companion;
+            let total = match which {
+                Which::Shipped => rig.shipped.run(companion, load)?,
+                Which::Textbook => rig.textbook.run(companion, load)?,
+            };
+            Ok([total, companion.run_before_nothing(load)?])
+        })
     }
 
     /// Nanoseconds a packet of the server in the shipped program: behind the companion, less the companion alone.
@@ -133,15 +159,22 @@ impl Rig {
     /// # Errors
     /// The kernel's refusal, or packets that ended otherwise than in `reason`.
     pub(super) fn run_served(&mut self, load: Load<'_>, reason: Reason) -> Result<f64> {
-        let shipped = &mut self.shipped.subject;
-        // What it keeps is good for some seconds only.
-        shipped.serve(load.direction)?;
-        let next = shipped.program()?.fd()?.try_clone()?;
-        let before = shipped.counted(reason)?;
-        let total = self.companion.run_before(&next, load)?;
-        let counted = shipped.counted(reason)? - before;
-        all_counted(counted, load.packets, reason.as_str())?;
-        Ok(total - self.companion.run_before_nothing(load)?)
+        self.quickest(load.packets, |rig, seed, packets| {
+            let load = Load {
+                seed,
+                packets,
+                ..load
+            };
+            let shipped = &mut rig.shipped.subject;
+            // What it keeps is good for some seconds only.
+            shipped.serve(load.direction)?;
+            let next = shipped.program()?.fd()?.try_clone()?;
+            let before = shipped.counted(reason)?;
+            let total = rig.companion.run_before(&next, load)?;
+            let counted = shipped.counted(reason)? - before;
+            all_counted(counted, packets, reason.as_str())?;
+            Ok([total, rig.companion.run_before_nothing(load)?])
+        })
     }
 
     /// One packet through a program, as it comes out.
