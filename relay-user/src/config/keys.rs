@@ -134,14 +134,14 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "repeats-per-s",
         form: "number of bubbles a second, 0 to 10000000",
-        default: "100",
+        default: "10",
         text: "Repeats of bubbles to new peers, in the long run, beyond those that are paid for: each answer pays for three, each \
                packet that waits beside the first for one.",
     },
     Key {
         name: "repeats-burst",
         form: "number of bubbles, 0 to 10000000",
-        default: "2000",
+        default: "200",
         text: "Repeats of bubbles to new peers that may go while nobody answers. Then a packet for a client that does not exist \
                makes one bubble, not four.",
     },
