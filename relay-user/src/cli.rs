@@ -237,12 +237,12 @@ pub struct NumberFlags {
     pub server_bubbles_burst: Option<String>,
 
     /// Repeats of bubbles to new peers a second that no answer or packet paid for, 0 to 10000000, in the long run.
-    /// [default: 100]
+    /// [default: 10]
     #[arg(long, value_name = "N")]
     pub repeats_per_s: Option<String>,
 
     /// Repeats of bubbles to new peers that may go while nobody answers, 0 to 10000000.
-    /// [default: 2000]
+    /// [default: 200]
     #[arg(long, value_name = "N")]
     pub repeats_burst: Option<String>,
 
