@@ -3,7 +3,8 @@
 //! The parameter block is built and read as eight aligned words. The compiler may then use
 //! unaligned accesses for packets without ever using one on the stack, which no kernel accepts.
 
-use core::ptr::read_volatile;
+use core::mem::MaybeUninit;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::bpf_fib_lookup;
 use aya_ebpf::helpers::generated;
@@ -45,34 +46,34 @@ impl Query {
     #[inline(always)]
     pub(crate) fn ask(self, frame: &Frame) -> Answer {
         let (ports, len) = ([self.source_port, self.destination_port], self.len as u16);
-        let mut block: [u64; WORDS] = [
-            u64::from(u16::from_ne_bytes([self.family, self.protocol]))
-                | u64::from(ports[0]) << 16
-                | u64::from(ports[1]) << 32
-                | u64::from(len) << 48,
-            u64::from(config::fib_ifindex()) | u64::from(self.flow) << 32,
-            self.source[0],
-            self.source[1],
-            self.destination[0],
-            self.destination[1],
-            0,
-            0,
-        ];
+        let mut block = Block(MaybeUninit::uninit());
+        let first = u64::from(u16::from_ne_bytes([self.family, self.protocol]))
+            | u64::from(ports[0]) << 16
+            | u64::from(ports[1]) << 32
+            | u64::from(len) << 48;
+        block.set::<0>(first);
+        block.set::<1>(u64::from(config::fib_ifindex()) | u64::from(self.flow) << 32);
+        block.set::<2>(self.source[0]);
+        block.set::<3>(self.source[1]);
+        block.set::<4>(self.destination[0]);
+        block.set::<5>(self.destination[1]);
+        block.set::<6>(0);
+        block.set::<7>(0);
         // SAFETY: the context is the one this program was entered with, the block as long as said.
         let code = unsafe {
             generated::bpf_fib_lookup(
                 frame.context().ctx.cast(),
-                block.as_mut_ptr().cast(),
-                size_of_val(&block) as i32,
+                block.0.as_mut_ptr().cast(),
+                size_of::<Block>() as i32,
                 0,
             )
         };
-        let (source, both) = (word(&block, 6) >> 32, word(&block, 7));
+        let (source, both) = (block.word::<6>() >> 32, block.word::<7>());
         Answer {
             code: code as u32,
-            ifindex: word(&block, 1) as u32,
+            ifindex: block.word::<1>() as u32,
             // `mtu_result` takes the place of `tot_len` (kernel 5.12).
-            mtu: (word(&block, 0) >> 48) as u16,
+            mtu: (block.word::<0>() >> 48) as u16,
             // The block has the source first.
             macs: Macs(
                 both >> 16 | source << 48,
@@ -82,11 +83,26 @@ impl Query {
     }
 }
 
-/// Reads a whole word: volatile, or the compiler would narrow it to an unaligned part.
-#[inline(always)]
-fn word(block: &[u64; WORDS], index: usize) -> u64 {
-    // SAFETY: a reference to an initialised word.
-    unsafe { read_volatile(&raw const block[index]) }
+/// `struct bpf_fib_lookup`, each word written by itself: of zeros side by side the compiler makes a call of `memset`, which here
+/// goes from byte to byte.
+struct Block(MaybeUninit<[u64; WORDS]>);
+
+impl Block {
+    /// Writes a whole word: volatile, or it would be joined with its neighbours.
+    #[inline(always)]
+    fn set<const INDEX: usize>(&mut self, word: u64) {
+        const { assert!(INDEX < WORDS) };
+        // SAFETY: inside the block.
+        unsafe { write_volatile(self.0.as_mut_ptr().cast::<u64>().add(INDEX), word) }
+    }
+
+    /// Reads a whole word, which `set` has written: volatile, or the compiler would narrow it to an unaligned part.
+    #[inline(always)]
+    fn word<const INDEX: usize>(&self) -> u64 {
+        const { assert!(INDEX < WORDS) };
+        // SAFETY: inside the block, whose words `ask` sets before it reads one.
+        unsafe { read_volatile(self.0.as_ptr().cast::<u64>().add(INDEX)) }
+    }
 }
 
 /// Where the words above take the block's fields to be.
