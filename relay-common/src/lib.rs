@@ -13,6 +13,7 @@
 
 mod config;
 pub mod farm;
+mod identification;
 mod lookup;
 mod nexthop;
 mod peer;
@@ -21,8 +22,10 @@ mod rate;
 mod reason;
 mod succession;
 mod table;
+mod way_back;
 
 pub use config::{RelayConfig, access};
+pub use identification::identification;
 pub use lookup::{Found, ReadLine, differs, find};
 pub use nexthop::{
     AF_INET, AF_INET6, HOP_LIVE, HOP_PROBES, HOP_RETIRED, HOPS, HopKey, KeptRoute, NextHop, Routing,
@@ -39,6 +42,7 @@ pub use table::{
     BLOCK_BUCKETS, BLOCK_LINES, BLOCK_PEERS, BLOCK_SIDE_LINES, KeyWords, Line, MappedWord,
     SIDE_WAYS, SIDE_WORDS, TableShape, Tail, WAYS,
 };
+pub use way_back::WayBack;
 
 /// Names and capacities of the maps, one place for both sides.
 pub mod maps {

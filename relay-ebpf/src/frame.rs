@@ -3,7 +3,9 @@
 //! References into the packet borrow the [`Frame`], and whatever moves its ends borrows it
 //! mutably: a pointer that `adjust_head` has killed does not compile.
 
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{
+    bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+};
 use aya_ebpf::programs::XdpContext;
 use relay_common::{MAX_TAGS, Reason};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -139,6 +141,23 @@ impl Frame {
             0 => Ok(()),
             _ => Err(Reason::NoHeadroom),
         }
+    }
+
+    /// Puts `words` in front of the frame, where whoever it is handed to may look for them. A driver that has no room for
+    /// metadata hands the frame over without.
+    #[inline(always)]
+    pub(crate) fn put_in_front(&mut self, words: [u64; 2]) {
+        let len = size_of_val(&words);
+        // SAFETY: the context is the one this program was entered with.
+        if unsafe { bpf_xdp_adjust_meta(self.ctx.ctx, -(len as i32)) } != 0 {
+            return;
+        }
+        let start = self.ctx.metadata();
+        if start + len > self.ctx.metadata_end() {
+            return;
+        }
+        // SAFETY: the bytes were just found inside the metadata; `self` is borrowed mutably, so there is no other reference.
+        unsafe { (start as *mut [u64; 2]).write_unaligned(words) };
     }
 
     /// Cuts Ethernet padding off the end, so that `len` bytes are left.

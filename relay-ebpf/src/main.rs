@@ -44,6 +44,7 @@ mod port;
 mod punt;
 mod server;
 mod trace;
+mod way_back;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
@@ -75,7 +76,7 @@ fn relay(ctx: XdpContext) -> u32 {
             let len = frame.len();
             let (reason, action) = match reason.kind() {
                 Kind::Passed => (reason, xdp_action::XDP_PASS),
-                Kind::Punted => punt::to_slow_path(&frame, len, reason),
+                Kind::Punted => punt::to_slow_path(&mut frame, len, reason),
                 Kind::Dropped | Kind::Forwarded | Kind::Consumed => (reason, xdp_action::XDP_DROP),
             };
             (reason, len, action)

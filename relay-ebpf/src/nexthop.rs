@@ -68,6 +68,23 @@ impl NextHop {
         Self::answered(port, &answer)
     }
 
+    /// Number and version of the kept next hop towards `target`, if the kernel leads there by one; for user space.
+    #[inline(always)]
+    pub(crate) fn kept_towards(frame: &Frame, target: MappedWord) -> Option<(u32, u32)> {
+        let query = Query {
+            family: AF_INET,
+            protocol: ipv6::UDP,
+            source_port: config::service_port(),
+            destination_port: target.port(),
+            // Whoever sends knows how long the packet is, and the next hop what it takes.
+            len: 0,
+            flow: 0,
+            source: [config::service_ipv4().into(), 0],
+            destination: [target.ip().into(), 0],
+        };
+        learn::number_of(AF_INET, &ask(frame, query).ok()?)
+    }
+
     /// The next hop of a datagram of `len` bytes, headers included, from the server to `target`.
     ///
     /// # Errors

@@ -126,24 +126,11 @@ impl Outer {
     }
 }
 
-/// An identification that is never 0 (invariant 7): the CPU, its count of packets of `reason`, that reason and the
-/// destination, mixed with a secret key.
-///
-/// Without the CPU, two of them that serve one destination would give out the same numbers. A
-/// multiplication by the secret, of which 16 mixed bits are shown: who sees the identifications of his
-/// own packets learns neither those of others nor his next.
+/// The identification of the packet of `reason` that this CPU is about to count, to `destination`.
 #[inline(always)]
 fn identification(reason: Reason, destination: u32) -> u16 {
-    /// The second multiplier of MurmurHash3's finalizer; a secret one has rare bad values.
-    const SPREAD: u64 = 0xc4ce_b9fe_1a85_ec53;
-    let key = config::id_key();
     let count = counters::counted(reason) ^ u64::from(reason as u32) << 16;
     // SAFETY: the helper has no precondition.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    let seed = count ^ (u64::from(destination ^ cpu) << 32) ^ key.rotate_left(32);
-    let mixed = seed.wrapping_mul(key | 1);
-    match (mixed ^ (mixed >> 32)).wrapping_mul(SPREAD) >> 48 {
-        0 => 1,
-        id => id as u16,
-    }
+    relay_common::identification(config::id_key(), count, destination ^ cpu)
 }

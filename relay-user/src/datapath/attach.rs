@@ -21,6 +21,8 @@ pub struct AttachedPort {
     pub name: String,
     /// Its index.
     pub ifindex: u32,
+    /// Its number among the ports ([`Port::number`]).
+    pub number: u32,
     /// Its driver; empty where unknown.
     pub driver: String,
     /// How the program is attached.
@@ -86,6 +88,7 @@ impl Datapath {
             .inspect_err(|_| self.maps.forget_port(slot, &entry))?;
 
         let attached = AttachedPort {
+            number,
             name: port.name.clone(),
             ifindex: port.index,
             driver,

@@ -1,5 +1,7 @@
 //! The fast path as the settings ask for it, or the best this machine allows.
 
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use tracing::warn;
@@ -11,7 +13,9 @@ use crate::datapath::{
 };
 use crate::error::StartError;
 use crate::net::{self, PortPath, Snapshot};
+use crate::slowpath::bypass::Bypass;
 use crate::slowpath::xsk::PuntSocket;
+use crate::slowpath::xsk_out::FramesOut;
 
 /// What is asked of it.
 pub(super) struct Wanted<'a> {
@@ -35,6 +39,8 @@ pub(super) struct FastPath {
     pub(super) datapath: Option<Datapath>,
     /// Sockets for punted frames, one for each receive queue of each port.
     pub(super) punts: Vec<PuntSocket>,
+    /// By port number, where frames can be sent through those sockets.
+    pub(super) outs: HashMap<u32, Vec<FramesOut>>,
     /// Why `auto` did not get native XDP.
     pub(super) fell_back: Option<String>,
     /// For `status`.
@@ -64,6 +70,7 @@ impl FastPath {
         Self {
             datapath: None,
             punts: Vec::new(),
+            outs: HashMap::new(),
             fell_back: None,
             warnings: Vec::new(),
         }
@@ -150,7 +157,10 @@ impl FastPath {
                 Ok(socket)
             });
             match entered {
-                Ok(socket) => self.punts.push(socket),
+                Ok(socket) => {
+                    self.outs.entry(port.number).or_default().push(socket.out());
+                    self.punts.push(socket);
+                }
                 Err(error) => self.warn(format!(
                     "{} queue {queue}: no AF_XDP socket ({error}), its slow path goes through the kernel",
                     port.name
@@ -162,6 +172,21 @@ impl FastPath {
     fn warn(&mut self, text: String) {
         warn!("{text}");
         self.warnings.push(text);
+    }
+
+    /// How what waited for a client leaves from `service` past the kernel, where the program keeps next hops.
+    pub(super) fn bypass(&mut self, service: SocketAddrV4) -> Result<Option<Bypass>, StartError> {
+        let Some(datapath) = &self.datapath else {
+            return Ok(None);
+        };
+        let id_key = u64::from_ne_bytes(random()?);
+        let outs = std::mem::take(&mut self.outs);
+        Ok(Some(Bypass::new(
+            service,
+            datapath.next_hops(),
+            outs,
+            id_key,
+        )))
     }
 
     /// The name of what runs, as `--datapath` would ask for it.

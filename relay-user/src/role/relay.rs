@@ -97,6 +97,7 @@ fn start(
         service: Arc::clone(&service),
         tun: Arc::clone(&tun),
         errors: Arc::new(errors),
+        bypass: fast.bypass(config.service)?.map(Arc::new),
     };
     let shards = settings.shards.get();
     let relays = (0..shards)

@@ -20,7 +20,8 @@ use crate::net::Snapshot as Machine;
 use crate::slowpath::clock;
 use crate::slowpath::server::ServerPath;
 use crate::slowpath::shards::{PeerLists, SlowPath, Snapshot};
-use crate::slowpath::xsk::{PuntCounters, PuntSocket};
+use crate::slowpath::xsk::PuntSocket;
+use crate::slowpath::xsk_counters::PuntCounters;
 use crate::status::{
     self, Count, Icmp6Counts, Interface, Latencies, PeerCounts, PeerRow, PeerState, Peers,
     PuntSockets, Reasons, Status,
@@ -165,6 +166,7 @@ impl StatusDesk {
                 sum.rx_dropped += one.rx_dropped;
                 sum.ring_full += one.rx_ring_full;
                 sum.fill_empty += one.fill_ring_empty;
+                sum.sent += one.sent;
                 sum
             },
         )

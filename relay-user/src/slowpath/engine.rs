@@ -8,12 +8,13 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_common::{Counter, PeerKey, Reason, Ticks};
+use relay_common::{Counter, PeerKey, Reason, Ticks, WayBack};
 use teredo::addr::TeredoAddr;
 use teredo::relay::{Command, Gauges, Hop, Relay, UdpKind};
 use teredo::{Fate, Instant};
 use tracing::{debug, trace};
 
+use super::bypass::Bypass;
 use super::clock;
 use super::icmp6::ErrorSocket;
 use super::latency::Latency;
@@ -50,6 +51,8 @@ pub enum Input<'a> {
         tos: u8,
         /// The payload.
         payload: &'a [u8],
+        /// How the fast path would send to `source`, if it said so.
+        way_back: Option<WayBack>,
     },
     /// What ends in front of the state machine: a frame that could not be read, a packet that is not ours.
     Ended {
@@ -80,6 +83,8 @@ pub struct Outlets {
     pub tun: Arc<Tun>,
     /// ICMPv6 errors.
     pub errors: Arc<ErrorSocket>,
+    /// To clients, past the kernel; none without a fast path that keeps next hops.
+    pub bypass: Option<Arc<Bypass>>,
 }
 
 /// Figures of one shard, or the sums of several.
@@ -107,6 +112,8 @@ impl Default for Figures {
 
 /// One shard: a state machine and the way its output takes.
 pub(super) struct Engine {
+    /// Which of the shards.
+    shard: usize,
     pub(super) relay: Relay<StagedPeers>,
     outlets: Outlets,
     batch: SendBatch,
@@ -127,9 +134,15 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// One of `shards`.
-    pub(super) fn new(relay: Relay<StagedPeers>, outlets: Outlets, shards: usize) -> Self {
+    /// Number `shard` of `shards`.
+    pub(super) fn new(
+        relay: Relay<StagedPeers>,
+        outlets: Outlets,
+        shard: usize,
+        shards: usize,
+    ) -> Self {
         Self {
+            shard,
             relay,
             outlets,
             batch: SendBatch::default(),
@@ -153,9 +166,13 @@ impl Engine {
         let mut sent = Sent::default();
         for input in inputs {
             self.handle(now, input);
-            self.carry_out(&mut sent);
+            let way_back = match input {
+                Input::Client { way_back, .. } => way_back,
+                _ => None,
+            };
+            self.carry_out(now, way_back, &mut sent);
         }
-        self.send();
+        self.send(&mut sent);
         if sent.bubbles + sent.queued > 0 {
             let latency = clock::now().saturating_since(taken_at);
             self.frame_to_bubble.record(latency, sent.bubbles);
@@ -173,6 +190,7 @@ impl Engine {
                 source,
                 tos,
                 payload,
+                way_back: _,
             } => {
                 let fate = self.relay.from_client(now, source, tos, payload);
                 trace!(bytes = payload.len(), ?fate, "from client");
@@ -182,8 +200,9 @@ impl Engine {
         }
     }
 
-    /// Moves the state machine's commands to the sockets. Datagrams are batched, the rest goes at once.
-    fn carry_out(&mut self, sent: &mut Sent) {
+    /// Moves the state machine's commands to the sockets. Datagrams are batched, the rest goes at once. What waited for the
+    /// client that `way_back` leads to goes that way, up to the first packet that cannot.
+    fn carry_out(&mut self, now: Instant, mut way_back: Option<WayBack>, sent: &mut Sent) {
         while let Some(command) = self.relay.poll() {
             match command {
                 Command::SendUdp {
@@ -194,6 +213,15 @@ impl Engine {
                 } => {
                     sent.bubbles += u64::from(kind == UdpKind::Bubble);
                     sent.queued += u64::from(kind == UdpKind::Queued);
+                    if kind == UdpKind::Queued
+                        && let (Some(way), Some(bypass)) = (&way_back, &self.outlets.bypass)
+                    {
+                        if bypass.send(Ticks::from(now), way, self.shard, to, tos, payload) {
+                            sent.past_kernel = true;
+                            continue;
+                        }
+                        way_back = None;
+                    }
                     self.batch.push(to, tos, payload, kind);
                 }
                 Command::Forward { packet } => {
@@ -210,11 +238,17 @@ impl Engine {
             }
         }
         if self.batch.is_full() {
-            self.send();
+            self.send(sent);
         }
     }
 
-    fn send(&mut self) {
+    /// What goes past the kernel first: where both ways lead to one client, the other has what comes after.
+    fn send(&mut self, sent: &mut Sent) {
+        if std::mem::take(&mut sent.past_kernel)
+            && let Some(bypass) = &self.outlets.bypass
+        {
+            bypass.flush();
+        }
         let refused = &mut self.refused;
         self.outlets
             .service
@@ -235,7 +269,9 @@ impl Engine {
         if self.relay.table().has_staged() {
             let now = clock::now();
             let staged_at = *self.staged_at.get_or_insert(now);
-            if !is_quiet() && now.saturating_since(staged_at) < PUBLISH_WITHIN {
+            let bypass = self.outlets.bypass.as_ref();
+            let is_sent = bypass.is_none_or(|bypass| bypass.flush());
+            if !(is_sent && is_quiet()) && now.saturating_since(staged_at) < PUBLISH_WITHIN {
                 return false;
             }
             self.relay.table_mut().publish();
@@ -248,8 +284,9 @@ impl Engine {
     pub(super) fn keep_time(&mut self, now: Instant) -> Instant {
         if self.relay.poll_timeout().is_some_and(|at| at <= now) {
             self.relay.handle_timeout(now);
-            self.carry_out(&mut Sent::default());
-            self.send();
+            let mut sent = Sent::default();
+            self.carry_out(now, None, &mut sent);
+            self.send(&mut sent);
         }
         if self.next_sweep <= now {
             self.next_sweep = now + SWEEP_INTERVAL;
@@ -300,6 +337,8 @@ impl Engine {
 struct Sent {
     bubbles: u64,
     queued: u64,
+    /// Whether anything waits to leave past the kernel.
+    past_kernel: bool,
 }
 
 fn count(counters: &mut [Counter; Reason::COUNT], reason: Reason, bytes: usize) {

@@ -16,7 +16,7 @@ use super::poll::{STOP_CHECK, wait_any_readable, wait_readable};
 use super::shards::{Broken, Front, SlowPath};
 use super::tun::{Tun, TunBatch};
 use super::udp::{ReceiveBatch, ServiceSocket};
-use super::xsk::PuntSocket;
+use super::xsk::{PuntSocket, Punted};
 use crate::datapath::ProbeEvents;
 
 /// How long the punt worker looks for frames without sleeping after it had some. The next step of a handshake nearby comes
@@ -46,7 +46,7 @@ pub fn punts(
         let mut broken = Ok(());
         sockets.retain_mut(|(number, socket)| {
             let received = socket.receive(|frames| {
-                let handled = slow.handle(Front::Punt(*number), frames.map(read_frame));
+                let handled = slow.handle(Front::Punt(*number), frames.map(read_punted));
                 broken = broken.and(handled);
             });
             match received {
@@ -75,7 +75,8 @@ pub fn punts(
     }
 }
 
-fn read_frame(bytes: &[u8]) -> Input<'_> {
+fn read_punted(punted: Punted<'_>) -> Input<'_> {
+    let bytes = punted.frame;
     match frame::read(bytes) {
         Ok(Frame::Native(packet)) => Input::Native {
             packet,
@@ -89,6 +90,7 @@ fn read_frame(bytes: &[u8]) -> Input<'_> {
             source,
             tos,
             payload,
+            way_back: Some(punted.note),
         },
         Err(reason) => Input::Ended {
             reason,
@@ -116,6 +118,7 @@ pub fn service_socket(
                     source,
                     tos,
                     payload,
+                    way_back: None,
                 }),
             )?,
             Err(error) => pause_after("service socket", &error),

@@ -96,9 +96,9 @@ impl SlowPath {
         punts: Vec<PuntWatch>,
     ) -> Self {
         let count = relays.len();
-        let engine = |relay| Mutex::new(Engine::new(relay, outlets.clone(), count));
+        let engine = |(shard, relay)| Mutex::new(Engine::new(relay, outlets.clone(), shard, count));
         Self {
-            shards: relays.into_iter().map(engine).collect(),
+            shards: relays.into_iter().enumerate().map(engine).collect(),
             store,
             punts,
             timer: OnceLock::new(),

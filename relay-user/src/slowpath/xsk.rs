@@ -1,6 +1,6 @@
 //! The socket through which punted frames reach user space (`AF_XDP`).
 //!
-//! One socket for each receive queue, one buffer area for each socket, receive only. Copy mode
+//! One socket for each receive queue, one buffer area for each socket; its transmit side is [`FramesOut`]. Copy mode
 //! unless asked otherwise: zero-copy drivers have crashed or stalled machines when the process went away.
 
 use std::error::Error;
@@ -9,18 +9,21 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use relay_common::WayBack;
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags,
 };
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+use xsk_rs::{FillQueue, FrameDesc, RxQueue, Socket, Umem};
 
 use super::poll::wait_readable;
+use super::xsk_counters::PuntCounters;
+use super::xsk_out::{FramesOut, OUT_BUFFERS};
 
 /// Size of a buffer.
 const BUFFER_BYTES: u32 = 2048;
@@ -31,11 +34,8 @@ const XDP_HEADROOM_BYTES: u32 = 256;
 /// Longest frame an `AF_XDP` socket takes; the program leaves longer ones to the kernel.
 pub const PUNT_FRAME_MAX: u32 = BUFFER_BYTES - XDP_HEADROOM_BYTES;
 
-/// Buffers of one socket, and so the frames that may wait in it (16 MiB).
+/// Buffers of one socket for frames that come, and so those that may wait in it (16 MiB).
 const BUFFERS: u32 = 8192;
-
-/// The rings of the transmit side, which are not used but must be there.
-const UNUSED_RING: u32 = 64;
 
 /// Frames taken from the ring at once. The more, the fewer system calls for what they cause, and the longer the first of
 /// them waits for the last: about 0.1 ms.
@@ -54,9 +54,16 @@ pub struct PuntSocket {
     counters: Arc<PuntCounters>,
     watched: Arc<Watched>,
     statistics_due: Instant,
-    // The transmit side is part of the socket.
-    _tx: TxQueue,
-    _completion: CompQueue,
+    out: FramesOut,
+}
+
+/// A punted frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Punted<'a> {
+    /// As it came.
+    pub frame: &'a [u8],
+    /// What stands in front of it: the program's note, or zeros.
+    pub note: WayBack,
 }
 
 /// The buffers and the two rings they go round: fill (the kernel's to write) and receive (ours to read).
@@ -88,11 +95,11 @@ impl PuntSocket {
         let umem_config = UmemConfig::builder()
             .frame_size(FrameSize::new(BUFFER_BYTES).map_err(io::Error::other)?)
             .fill_queue_size(ring(BUFFERS)?)
-            .comp_queue_size(ring(UNUSED_RING)?)
+            .comp_queue_size(ring(OUT_BUFFERS)?)
             .build()
             .map_err(io::Error::other)?;
-        let count = NonZeroU32::new(BUFFERS).ok_or(io::ErrorKind::InvalidInput)?;
-        let (umem, descriptors) = Umem::new(umem_config, count, false).map_err(os_error)?;
+        let count = NonZeroU32::new(BUFFERS + OUT_BUFFERS).ok_or(io::ErrorKind::InvalidInput)?;
+        let (umem, mut descriptors) = Umem::new(umem_config, count, false).map_err(os_error)?;
 
         let copy = if zero_copy && !generic {
             BindFlags::XDP_ZEROCOPY
@@ -106,7 +113,7 @@ impl PuntSocket {
         };
         let socket_config = SocketConfig::builder()
             .rx_queue_size(ring(BUFFERS)?)
-            .tx_queue_size(ring(UNUSED_RING)?)
+            .tx_queue_size(ring(OUT_BUFFERS)?)
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
             .xdp_flags(mode)
             .bind_flags(copy | BindFlags::XDP_USE_NEED_WAKEUP)
@@ -116,6 +123,7 @@ impl PuntSocket {
         let (tx, rx, rings) =
             unsafe { Socket::new(socket_config, &umem, &interface, queue) }.map_err(os_error)?;
         let (mut fill, completion) = rings.ok_or(io::ErrorKind::InvalidData)?;
+        let for_sending = descriptors.split_off(BUFFERS as usize);
         // SAFETY: the descriptors are those of this buffer area, never handed out before. The
         // ring has a place for each of them.
         unsafe { fill.produce(&descriptors) };
@@ -123,6 +131,14 @@ impl PuntSocket {
             fd: Mutex::new(Some(rx.fd().as_raw_fd())),
             handing_over: AtomicBool::new(false),
         };
+        let counters = Arc::<PuntCounters>::default();
+        let out = FramesOut::new(
+            umem.clone(),
+            tx,
+            completion,
+            for_sending,
+            Arc::clone(&counters),
+        );
         Ok(Self {
             buffers: Buffers {
                 umem,
@@ -130,11 +146,10 @@ impl PuntSocket {
                 fill,
                 batch: vec![FrameDesc::default(); BATCH_MAX],
             },
-            counters: Arc::default(),
+            counters,
             watched: Arc::new(watched),
             statistics_due: Instant::now(),
-            _tx: tx,
-            _completion: completion,
+            out,
         })
     }
 
@@ -154,18 +169,23 @@ impl PuntSocket {
         PuntWatch(Arc::clone(&self.watched))
     }
 
+    /// Its transmit side, until the socket is dropped.
+    pub fn out(&self) -> FramesOut {
+        self.out.clone()
+    }
+
     /// Hands a batch of the frames that are there to `sink` and says how many. The sink is not called for none.
     ///
     /// # Errors
     /// Those of waking the driver up.
     pub fn receive(
         &mut self,
-        sink: impl FnOnce(&mut dyn Iterator<Item = &[u8]>),
+        sink: impl FnOnce(&mut dyn Iterator<Item = Punted<'_>>),
     ) -> io::Result<usize> {
         self.watched.handing_over.store(true, SeqCst);
         let batch = self.buffers.consume();
         let frames = batch.len;
-        let bytes = batch.frames().map(<[u8]>::len).sum();
+        let bytes = batch.frames().map(|punted| punted.frame.len()).sum();
         if frames > 0 {
             sink(&mut batch.frames());
         }
@@ -204,6 +224,7 @@ impl Drop for PuntSocket {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *fd = None;
+        self.out.close();
         self.watched.handing_over.store(false, SeqCst);
     }
 }
@@ -241,19 +262,37 @@ impl Buffers {
 }
 
 impl Batch<'_> {
-    fn frames(&self) -> impl Iterator<Item = &[u8]> {
+    fn frames(&self) -> impl Iterator<Item = Punted<'_>> {
         let Buffers { umem, batch, .. } = &*self.buffers;
         batch[..self.len].iter().map(move |descriptor| {
             // SAFETY: the descriptor came from this buffer area's receive ring and goes back to
             // the kernel only when `self` is dropped; nobody writes the buffer until then.
-            unsafe { umem.data(descriptor) }.contents()
+            let frame = unsafe { umem.data(descriptor) }.contents();
+            // SAFETY: the kernel leaves `XDP_HEADROOM_BYTES` free in front of a frame in its buffer.
+            let note = unsafe { &*frame.as_ptr().sub(WayBack::LEN).cast() };
+            Punted {
+                frame,
+                note: WayBack::from_bytes(note),
+            }
         })
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        let Buffers { fill, batch, .. } = &mut *self.buffers;
+        let Buffers {
+            umem, fill, batch, ..
+        } = &mut *self.buffers;
+        for descriptor in &mut batch[..self.len] {
+            // SAFETY: as in `frames`; the references that gave out are gone.
+            let mut data = unsafe { umem.data_mut(descriptor) };
+            // A note is for its frame: the next one in this buffer may come without.
+            // SAFETY: as in `frames`.
+            unsafe {
+                let note = data.contents_mut().as_mut_ptr().sub(WayBack::LEN);
+                note.write_bytes(0, WayBack::LEN);
+            }
+        }
         // SAFETY: the descriptors are this buffer area's, came from the receive ring and are
         // given back exactly once. The fill ring has a place for every buffer there is.
         unsafe { fill.produce(&batch[..self.len]) };
@@ -291,44 +330,6 @@ impl PuntWatch {
             let fd = unsafe { BorrowedFd::borrow_raw(fd) };
             wait_readable(fd, Duration::ZERO).unwrap_or(false)
         })
-    }
-}
-
-/// What a [`PuntSocket`] received and lost.
-#[derive(Debug, Default)]
-pub struct PuntCounters {
-    frames: AtomicU64,
-    bytes: AtomicU64,
-    rx_dropped: AtomicU64,
-    rx_ring_full: AtomicU64,
-    fill_ring_empty: AtomicU64,
-}
-
-/// Values of [`PuntCounters`] at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PuntStatistics {
-    /// Frames received.
-    pub frames: u64,
-    /// Bytes received.
-    pub bytes: u64,
-    /// Frames the kernel lost for reasons of its own, such as no buffer or a frame too long.
-    pub rx_dropped: u64,
-    /// Frames lost because the receive ring was full: the worker is too slow.
-    pub rx_ring_full: u64,
-    /// Times the kernel found no free buffer: the worker is too slow.
-    pub fill_ring_empty: u64,
-}
-
-impl PuntCounters {
-    /// The values now; what the kernel lost is at most half a second old while the socket is served.
-    pub fn read(&self) -> PuntStatistics {
-        PuntStatistics {
-            frames: self.frames.load(Relaxed),
-            bytes: self.bytes.load(Relaxed),
-            rx_dropped: self.rx_dropped.load(Relaxed),
-            rx_ring_full: self.rx_ring_full.load(Relaxed),
-            fill_ring_empty: self.fill_ring_empty.load(Relaxed),
-        }
     }
 }
 

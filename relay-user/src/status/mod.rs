@@ -198,6 +198,8 @@ pub struct PuntSockets {
     pub ring_full: u64,
     /// Times the kernel found no free buffer (`rx_fill_ring_empty_descs`).
     pub fill_empty: u64,
+    /// Frames sent through the sockets: packets that waited for their peer.
+    pub sent: u64,
 }
 
 /// Next hops the fast path keeps instead of asking the kernel for the route of each packet.
@@ -296,6 +298,7 @@ pub(crate) mod tests {
             },
             punt_sockets: PuntSockets {
                 received: 110,
+                sent: 7,
                 ..PuntSockets::default()
             },
             next_hops: NextHops {

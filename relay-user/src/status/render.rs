@@ -125,8 +125,8 @@ fn write_slow_path(out: &mut String, s: &Status) -> fmt::Result {
     let x = s.punt_sockets;
     writeln!(
         out,
-        "\npunt sockets      {} received, {} dropped, {} ring full, {} fill ring empty",
-        x.received, x.rx_dropped, x.ring_full, x.fill_empty
+        "\npunt sockets      {} received, {} dropped, {} ring full, {} fill ring empty, {} sent",
+        x.received, x.rx_dropped, x.ring_full, x.fill_empty, x.sent
     )
 }
 

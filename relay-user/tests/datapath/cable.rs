@@ -110,23 +110,23 @@ impl Wire {
 
     /// Whether `frame` is among what was received since the last call.
     pub(crate) fn has_received(&self, frame: &[u8]) -> bool {
-        let mut buffer = [0; 4096];
-        loop {
-            // SAFETY: pointer and length are of one buffer.
-            let received = unsafe {
-                libc::recv(
-                    self.0.as_raw_fd(),
-                    buffer.as_mut_ptr().cast(),
-                    buffer.len(),
-                    libc::MSG_DONTWAIT,
-                )
-            };
-            match usize::try_from(received) {
-                Ok(len) if buffer[..len] == *frame => return true,
-                Ok(_) => {}
-                Err(_) => return false,
-            }
-        }
+        std::iter::from_fn(|| self.next()).any(|received| received == frame)
+    }
+
+    /// The next frame that was received.
+    pub(crate) fn next(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 4096];
+        // SAFETY: pointer and length are of one buffer.
+        let received = unsafe {
+            libc::recv(
+                self.0.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                libc::MSG_DONTWAIT,
+            )
+        };
+        buffer.truncate(usize::try_from(received).ok()?);
+        Some(buffer)
     }
 }
 

@@ -6,6 +6,7 @@ mod attach;
 mod cable;
 mod punt;
 mod routing;
+mod send;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

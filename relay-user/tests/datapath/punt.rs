@@ -4,7 +4,7 @@ use relay_common::Reason;
 use relay_user::datapath::{Datapath, Mode};
 use relay_user::net::{self, Snapshot};
 use relay_user::slowpath::frame::{self, Frame};
-use relay_user::slowpath::xsk::{PUNT_FRAME_MAX, PuntSocket};
+use relay_user::slowpath::xsk::{PUNT_FRAME_MAX, PuntSocket, Punted};
 
 use crate::cable::{
     FAR_MAC, PORT_MAC, Wire, in_namespace, ip, lay_cable, native_frame, port, wait_for,
@@ -40,7 +40,7 @@ fn expect(socket: &mut PuntSocket, frame: &[u8]) {
     wait_for("the punted frame", || {
         let mut came = None;
         socket
-            .receive(|frames| came = frames.next().map(<[u8]>::to_vec))
+            .receive(|frames| came = frames.next().map(|punted| punted.frame.to_vec()))
             .unwrap();
         came.map(|received| assert_eq!(received, frame))
     });
@@ -136,8 +136,8 @@ fn buffers_go_round_for_longer_than_there_are() {
             }
             let mut received = 0;
             wait_for("the burst", || {
-                let all_equal = |frames: &mut dyn Iterator<Item = &[u8]>| {
-                    frames.for_each(|received| assert_eq!(received, frame));
+                let all_equal = |frames: &mut dyn Iterator<Item = Punted<'_>>| {
+                    frames.for_each(|received| assert_eq!(received.frame, frame));
                 };
                 received += socket.receive(all_equal).unwrap();
                 (received == BURST).then_some(())

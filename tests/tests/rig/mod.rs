@@ -255,7 +255,7 @@ impl Rig {
         map.set(port_home(ifindex), Pod(port), 0).unwrap();
     }
 
-    fn number_of(&self, ifindex: u32) -> u32 {
+    pub(crate) fn number_of(&self, ifindex: u32) -> u32 {
         u32::from(ifindex == self.lan)
     }
 

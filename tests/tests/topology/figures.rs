@@ -61,6 +61,11 @@ impl Figures {
         self.0["next_hops"]["live"].as_u64().unwrap()
     }
 
+    /// Frames user space has sent past the kernel.
+    pub(crate) fn sent_past_kernel(&self) -> u64 {
+        self.0["punt_sockets"]["sent"].as_u64().unwrap()
+    }
+
     /// Whether next hops are kept for packets to clients, and for those from them.
     pub(crate) fn keeps(&self) -> [bool; 2] {
         ["ipv4", "ipv6"].map(|family| self.0["next_hops"][family].as_bool().unwrap())

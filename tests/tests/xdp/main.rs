@@ -21,5 +21,6 @@ mod rig;
 mod server;
 mod vectors;
 mod verifier;
+mod way_back;
 
 use rig::topology;

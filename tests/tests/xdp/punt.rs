@@ -9,7 +9,7 @@ use super::frames::{Inner, Outer, at, received};
 use super::rig::{PUNT_FRAME_MAX, Rig, action, client, hex, in_rig, ip, mapped};
 use super::topology::{nat, native};
 
-fn af_xdp_socket() -> OwnedFd {
+pub(super) fn af_xdp_socket() -> OwnedFd {
     // SAFETY: no pointers.
     let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW, 0) };
     assert!(fd >= 0, "{}", io::Error::last_os_error());

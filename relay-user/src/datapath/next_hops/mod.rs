@@ -19,7 +19,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, IterableMap as _, MapData, RingBuf};
-use relay_common::{Egress, NextHop, Routing};
+use relay_common::{Egress, HopKey, NextHop, Routing, Ticks};
 
 pub use keeper::{HopKeeper, RouteFollower};
 pub use slots::HopCounts;
@@ -64,6 +64,19 @@ impl NextHops {
         }
     }
 
+    /// In memory no program reads: one next hop, vouched for at `now`, with its number and version.
+    #[cfg(test)]
+    pub(crate) fn with_one(key: HopKey, egress: Egress, now: Ticks) -> (Self, u32, u32) {
+        let hops = Self::over(slots::tests::slots());
+        hops.set_egress(&HashMap::from([(key.ifindex, egress)]));
+        let (number, version) = {
+            let mut state = hops.lock();
+            state.renew(now);
+            slots::tests::enter_as(state.slots_mut(), key, egress)
+        };
+        (hops, number, version)
+    }
+
     /// How many there are.
     pub fn counts(&self) -> HopCounts {
         self.lock().slots().counts()
@@ -81,8 +94,13 @@ impl NextHops {
         }
     }
 
+    /// The next hop `number` and how frames leave by it, if it is still what it was as `version`, and live at `now`.
+    pub fn live(&self, number: u32, version: u32, now: Ticks) -> Option<(HopKey, Egress)> {
+        self.lock().live(number, version, now)
+    }
+
     /// How frames leave through each device now; next hops through devices of which that has changed are retired.
-    pub(super) fn set_egress(&self, egress: &HashMap<u32, Egress>) {
+    pub(crate) fn set_egress(&self, egress: &HashMap<u32, Egress>) {
         self.lock().set_egress(egress);
     }
 

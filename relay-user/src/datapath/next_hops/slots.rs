@@ -136,6 +136,17 @@ impl Slots {
         })
     }
 
+    /// The next hop `number` if it is live as `version`, and still good at `now`.
+    pub(super) fn live_as(&self, number: u32, version: u32, now: Ticks) -> Option<HopKey> {
+        let number = usize::try_from(number).ok()?;
+        match self.became.get(number)? {
+            Slot::Live(key) if self.versions[number] == version && now.0 <= self.good_until => {
+                Some(*key)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether `key` is live or about to be.
     pub(super) fn has(&self, key: &HopKey) -> bool {
         let is = |slot: &Slot| matches!(slot, Slot::Live(k) | Slot::Staged(k) if k == key);

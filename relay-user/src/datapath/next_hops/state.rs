@@ -168,6 +168,17 @@ impl State {
             .retire(|key| before.get(&key.ifindex) != egress.get(&key.ifindex));
     }
 
+    #[cfg(test)]
+    pub(super) fn slots_mut(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// The next hop `number` and how frames leave by it, if it is still what it was as `version`, and live at `now`.
+    pub(super) fn live(&self, number: u32, version: u32, now: Ticks) -> Option<(HopKey, Egress)> {
+        let key = self.slots.live_as(number, version, now)?;
+        Some((key, *self.egress.get(&key.ifindex)?))
+    }
+
     /// All that the kernel had told at `now` has been applied.
     pub(super) fn renew(&mut self, now: Ticks) {
         self.slots.renew(now);

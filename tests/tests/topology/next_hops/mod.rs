@@ -4,6 +4,7 @@ mod changes;
 mod frames;
 mod neighbours;
 mod policy;
+mod queued;
 
 use lab::shipworm::{Datapath, Relay, Settings};
 use lab::teredo_client::{Bubbles, Clients};
@@ -118,22 +119,32 @@ struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
+    /// All of them known to the relay.
     fn start(lab: &'a Lab, relay: &Relay<'_>, count: usize) -> Self {
+        let crowd = Self::unknown(lab, count);
+        for client in 0..count {
+            crowd.meet(relay, client);
+        }
+        crowd
+    }
+
+    /// The relay has never heard of them.
+    fn unknown(lab: &'a Lab, count: usize) -> Self {
         let server = Server::start(&lab.server, Lab::SERVER_V4).unwrap();
         let clients = Clients::start(lab, Lab::SERVER_V4, count, Bubbles::Answered).unwrap();
-        let crowd = Self {
+        Self {
             lab,
             clients,
             _server: server,
-        };
-        for client in 0..count {
-            crowd.ping(client);
-            wait_for("the first packet", SOON, || {
-                crowd.clients.waiting() > client
-            })
-            .unwrap_or_else(|e| panic!("{e}: client {client}\n{}", relay.log()));
         }
-        crowd
+    }
+
+    /// The native host sends `client` its first packet, which arrives.
+    fn meet(&self, relay: &Relay<'_>, client: usize) {
+        let before = self.clients.waiting();
+        self.ping(client);
+        wait_for("the first packet", SOON, || self.clients.waiting() > before)
+            .unwrap_or_else(|e| panic!("{e}: client {client}\n{}", relay.log()));
     }
 
     /// The native host sends a packet to the client.

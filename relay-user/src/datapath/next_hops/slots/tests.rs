@@ -54,9 +54,16 @@ fn enter(slots: &mut Slots, key: HopKey) -> usize {
         port: 5,
         ..Egress::default()
     };
+    let (number, _) = enter_as(slots, key, egress);
+    usize::try_from(number).unwrap()
+}
+
+/// Makes `key` live; its number and version.
+pub(in super::super) fn enter_as(slots: &mut Slots, key: HopKey, egress: Egress) -> (u32, u32) {
     let number = slots.stage(key, egress).unwrap();
     slots.publish(number);
-    number
+    let version = read(slots, number).version;
+    (u32::try_from(number).unwrap(), version)
 }
 
 #[test]
@@ -111,6 +118,27 @@ fn what_is_live_is_good_for_three_seconds_after_it_was_vouched_for() {
         "not the retired"
     );
     assert_eq!(read(&slots, second).good_until, Ticks(114));
+}
+
+/// What a note of the program names is found as the program finds it: no longer than that.
+#[test]
+fn a_number_leads_to_its_next_hop_while_version_and_time_are_right() {
+    let mut slots = slots();
+    slots.renew(Ticks(100));
+    let (number, version) = enter_as(&mut slots, key(1), Egress::default());
+    let good_until = Ticks(112);
+    assert_eq!(slots.live_as(number, version, good_until), Some(key(1)));
+    assert_eq!(slots.live_as(number, version, Ticks(113)), None);
+    assert_eq!(slots.live_as(number, version + 1, good_until), None);
+    assert_eq!(slots.live_as(0, 0, good_until), None);
+    assert_eq!(slots.live_as(HOPS, version, good_until), None);
+    slots.retire(|_| true);
+    assert_eq!(slots.live_as(number, version, good_until), None);
+
+    let staged = slots.stage(key(2), Egress::default()).unwrap();
+    let number = u32::try_from(staged).unwrap();
+    let version = read(&slots, staged).version;
+    assert_eq!(slots.live_as(number, version, good_until), None, "not yet");
 }
 
 #[test]
