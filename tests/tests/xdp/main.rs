@@ -21,6 +21,7 @@ mod rig;
 mod server;
 mod vectors;
 mod verifier;
+mod vrf;
 mod way_back;
 
 use rig::topology;
