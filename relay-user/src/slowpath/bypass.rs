@@ -192,8 +192,6 @@ mod tests {
         }
         let stale = Ticks(NOW.0 + 100);
         assert_eq!(way_of(&bypass, stale, way, client(4000), 100), None);
-        bypass.hops.set_egress(&HashMap::new());
-        assert_eq!(way_of(&bypass, NOW, way, client(4000), 100), None);
     }
 
     /// The kernel fragments it.

@@ -6,11 +6,11 @@ use relay_common::{MAX_TAGS, Reason};
 use teredo::wire::checksum::Sum;
 use teredo::wire::ipv6;
 
-const MACS_LEN: usize = 12;
-const IPV4_HEADER_MIN: usize = 20;
-const UDP_HEADER_LEN: usize = 8;
-const PROTOCOL_UDP: u8 = 17;
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+pub(super) const MACS_LEN: usize = 12;
+pub(super) const IPV4_HEADER_MIN: usize = 20;
+pub(super) const UDP_HEADER_LEN: usize = 8;
+pub(super) const PROTOCOL_UDP: u8 = 17;
+pub(super) const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const ETHERTYPES_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 

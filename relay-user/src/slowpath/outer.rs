@@ -6,13 +6,13 @@ use relay_common::{Egress, HopKey};
 use teredo::addr::Mapped;
 use teredo::wire::checksum::{self, Sum};
 
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+use super::frame::{
+    ETHERTYPE_IPV4, IPV4_HEADER_MIN as IPV4_LEN, MACS_LEN, PROTOCOL_UDP, UDP_HEADER_LEN as UDP_LEN,
+};
+
 const TAG_LEN: usize = 4;
-const LINK_LEN: usize = 14;
-const IPV4_LEN: usize = 20;
-const UDP_LEN: usize = 8;
+const LINK_LEN: usize = MACS_LEN + ETHERTYPE_IPV4.len();
 const VERSION_AND_WORDS: u8 = 0x45;
-const PROTOCOL_UDP: u8 = 17;
 /// As the fast path's.
 const TTL: u8 = 64;
 
@@ -50,7 +50,7 @@ impl Datagram<'_> {
         let udp_len = u16::try_from(UDP_LEN + self.payload.len()).ok()?;
         let total_len = u16::try_from(self.packet_len()).ok()?;
 
-        let (macs, rest) = frame.split_first_chunk_mut::<12>()?;
+        let (macs, rest) = frame.split_first_chunk_mut::<MACS_LEN>()?;
         macs[..6].copy_from_slice(&hop.destination_mac);
         macs[6..].copy_from_slice(&hop.source_mac);
         let mut rest = rest;

@@ -100,7 +100,7 @@ impl NextHops {
     }
 
     /// How frames leave through each device now; next hops through devices of which that has changed are retired.
-    pub(crate) fn set_egress(&self, egress: &HashMap<u32, Egress>) {
+    pub(super) fn set_egress(&self, egress: &HashMap<u32, Egress>) {
         self.lock().set_egress(egress);
     }
 
